@@ -38,7 +38,8 @@ pub fn tree_of(root: &Path, skip: &[&str]) -> Tree {
 }
 
 fn visit(root: &Path, at: &str, skip: &[&str], tree: &mut Tree, inodes: &mut BTreeMap<u64, String>) {
-    let mut names: Vec<_> = fs_err::read_dir(root.join(at)).expect("a directory").map(|entry| entry.expect("an entry").file_name()).collect();
+    let mut names: Vec<_> =
+        fs_err::read_dir(root.join(at)).expect("a directory").map(|entry| entry.expect("an entry").file_name()).collect();
     names.sort();
     for name in names {
         let name = name.to_string_lossy();
@@ -62,7 +63,8 @@ fn visit(root: &Path, at: &str, skip: &[&str], tree: &mut Tree, inodes: &mut BTr
         } else {
             (if kind.is_char_device() { "char" } else { "block" }, meta.rdev().to_string())
         };
-        let same_as = (kind == "file" && meta.nlink() > 1).then(|| inodes.entry(meta.ino()).or_insert_with(|| path.clone()).clone());
+        let same_as =
+            (kind == "file" && meta.nlink() > 1).then(|| inodes.entry(meta.ino()).or_insert_with(|| path.clone()).clone());
         let same_as = same_as.filter(|first| *first != path);
         tree.insert(path.clone(), Node { kind, mode: meta.mode() & 0o7777, owner: (meta.uid(), meta.gid()), content, same_as });
         if kind == "dir" {

@@ -32,7 +32,10 @@ fn bad_edges(edges: &[(String, String)]) -> Vec<String> {
 }
 
 fn workspace_edges() -> Vec<(String, String)> {
-    let output = std::process::Command::new(env!("CARGO")).args(["metadata", "--format-version=1", "--no-deps", "--offline"]).current_dir(project()).output();
+    let output = std::process::Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version=1", "--no-deps", "--offline"])
+        .current_dir(project())
+        .output();
     let metadata: serde_json::Value = serde_json::from_slice(&output.expect("cargo metadata").stdout).expect("JSON");
     let mut edges = Vec::new();
     for package in metadata["packages"].as_array().expect("packages") {

@@ -86,7 +86,16 @@ fn busybox(tar: &Path) -> Result<()> {
     let dir = tempfile::tempdir()?;
     let root = dir.path();
     fs_err::set_permissions(root, std::fs::Permissions::from_mode(0o755))?;
-    for (name, mode) in [("bin", 0o755), ("dev", 0o755), ("etc", 0o755), ("home", 0o755), ("root", 0o700), ("tmp", 0o1777), ("usr/bin", 0o755), ("var/www", 0o755)] {
+    for (name, mode) in [
+        ("bin", 0o755),
+        ("dev", 0o755),
+        ("etc", 0o755),
+        ("home", 0o755),
+        ("root", 0o700),
+        ("tmp", 0o1777),
+        ("usr/bin", 0o755),
+        ("var/www", 0o755),
+    ] {
         fs_err::create_dir_all(root.join(name))?;
         fs_err::set_permissions(root.join(name), std::fs::Permissions::from_mode(mode))?;
     }
@@ -106,6 +115,17 @@ fn busybox(tar: &Path) -> Result<()> {
     }
     let path = tar.to_string_lossy().into_owned();
     let dir = root.to_string_lossy().into_owned();
-    quiet(Command::new("tar").args(["--sort=name", "--mtime=@1700000000", "--numeric-owner", "--owner=+0", "--group=+0", "-cf", &path, "-C", &dir, "."]))?;
+    quiet(Command::new("tar").args([
+        "--sort=name",
+        "--mtime=@1700000000",
+        "--numeric-owner",
+        "--owner=+0",
+        "--group=+0",
+        "-cf",
+        &path,
+        "-C",
+        &dir,
+        ".",
+    ]))?;
     Ok(())
 }

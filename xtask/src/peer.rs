@@ -36,7 +36,8 @@ impl Buildah {
     /// Forgets every image but the base, so that the next build is cold.
     pub(crate) fn forget(&self) -> Result<()> {
         let list = quiet(self.command().args(["images", "--all", "--format", "{{.ID}} {{.Name}}"]))?;
-        let ids: Vec<&str> = list.lines().filter(|line| !line.ends_with("/busybox")).filter_map(|line| line.split(' ').next()).collect();
+        let ids: Vec<&str> =
+            list.lines().filter(|line| !line.ends_with("/busybox")).filter_map(|line| line.split(' ').next()).collect();
         if !ids.is_empty() {
             quiet(self.command().args(["rmi", "--force"]).args(ids))?;
         }

@@ -29,7 +29,18 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
     checked(&mut test)?;
     if args.is_empty() {
         eprintln!("the crates with parallel code again, on one thread");
-        let mut single = cargo(&["test", "--quiet", "-p", "rbuild-fs", "-p", "rbuild-snapshotter", "-p", "rbuild-exporter", "-p", "rbuild-worker"]);
+        let mut single = cargo(&[
+            "test",
+            "--quiet",
+            "-p",
+            "rbuild-fs",
+            "-p",
+            "rbuild-snapshotter",
+            "-p",
+            "rbuild-exporter",
+            "-p",
+            "rbuild-worker",
+        ]);
         checked(single.env("RAYON_NUM_THREADS", "1").env("RBUILD_TEST_SKIPS", skips.path()))?;
     }
     report_skips(&fs_err::read_to_string(skips.path())?)

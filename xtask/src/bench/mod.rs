@@ -38,7 +38,13 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
         bench.generate(workload)?;
         let ours = repeat(repeats, || bench.rbuild(workload))?;
         let theirs = repeat(repeats, || bench.buildah(workload))?;
-        let row = Row { name: workload.name, what: workload.what, target: workload.target, ours: median(&ours), theirs: median(&theirs) };
+        let row = Row {
+            name: workload.name,
+            what: workload.what,
+            target: workload.target,
+            ours: median(&ours),
+            theirs: median(&theirs),
+        };
         eprintln!("  {row}");
         rows.push(row);
         bench.clean()?;

@@ -22,7 +22,12 @@ impl Row {
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (ours, theirs) = (self.ours.wall.as_secs_f64(), self.theirs.wall.as_secs_f64());
-        write!(f, "rbuild {ours:.3} s, buildah {theirs:.3} s: {:.1} times as fast; peak {}", self.ratio(), megabytes(self.ours.peak))
+        write!(
+            f,
+            "rbuild {ours:.3} s, buildah {theirs:.3} s: {:.1} times as fast; peak {}",
+            self.ratio(),
+            megabytes(self.ours.peak)
+        )
     }
 }
 

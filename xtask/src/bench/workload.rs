@@ -43,10 +43,34 @@ enum Files {
 /// All workloads, in the order of the report.
 pub(crate) const WORKLOADS: &[Workload] = &[
     Workload { name: "run20", what: "20 trivial RUNs, cold", target: "10 ms each", kind: Kind::Cold, context: Files::Empty },
-    Workload { name: "context-unchanged", what: "10k-file context, unchanged", target: "50 ms", kind: Kind::Unchanged, context: Files::Small(10_000) },
-    Workload { name: "context-one-byte", what: "10k-file context, one byte changed", target: "", kind: Kind::OneByte, context: Files::Small(10_000) },
-    Workload { name: "copy50k", what: "50k small files copied cold, exported as OCI gzip", target: "5 s", kind: Kind::Cold, context: Files::Small(50_000) },
-    Workload { name: "layer600", what: "600 MB layer copied cold, exported as OCI gzip", target: "", kind: Kind::Cold, context: Files::Large(600) },
+    Workload {
+        name: "context-unchanged",
+        what: "10k-file context, unchanged",
+        target: "50 ms",
+        kind: Kind::Unchanged,
+        context: Files::Small(10_000),
+    },
+    Workload {
+        name: "context-one-byte",
+        what: "10k-file context, one byte changed",
+        target: "",
+        kind: Kind::OneByte,
+        context: Files::Small(10_000),
+    },
+    Workload {
+        name: "copy50k",
+        what: "50k small files copied cold, exported as OCI gzip",
+        target: "5 s",
+        kind: Kind::Cold,
+        context: Files::Small(50_000),
+    },
+    Workload {
+        name: "layer600",
+        what: "600 MB layer copied cold, exported as OCI gzip",
+        target: "",
+        kind: Kind::Cold,
+        context: Files::Large(600),
+    },
     Workload { name: "sleep8", what: "8 parallel stages of `sleep 2`", target: "", kind: Kind::Cold, context: Files::Empty },
     Workload { name: "run-true", what: "`run --rm busybox true`", target: "25 ms", kind: Kind::Run, context: Files::Empty },
 ];
@@ -172,7 +196,8 @@ fn dockerfile(workload: &Workload) -> String {
         "run20" => (0..20).for_each(|n| writeln!(text, "RUN echo {n} >/file{n}").expect("writing to a string")),
         "sleep8" => {
             text.clear();
-            (0..8).for_each(|n| writeln!(text, "FROM busybox AS s{n}\nRUN sleep 2; echo {n} >/f{n}").expect("writing to a string"));
+            (0..8)
+                .for_each(|n| writeln!(text, "FROM busybox AS s{n}\nRUN sleep 2; echo {n} >/f{n}").expect("writing to a string"));
             text += "FROM busybox\n";
             (0..8).for_each(|n| writeln!(text, "COPY --from=s{n} /f{n} /f{n}").expect("writing to a string"));
         }
