@@ -4,6 +4,8 @@ mod measure;
 mod report;
 mod workload;
 
+use std::path::{Path, PathBuf};
+
 use anyhow::{Result, bail};
 
 use crate::peer::Buildah;
@@ -25,9 +27,11 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
     checked(std::process::Command::new("cargo").current_dir(&project).args(["build", "--release", "--package", "rbuild-cli"]))?;
     let dir = tempfile::tempdir()?;
     let tars = images::root_file_systems()?;
+    let rbuild = project.join("target/release/rbuild");
     let bench = Bench {
         dir: dir.path().to_owned(),
-        rbuild: project.join("target/release/rbuild"),
+        buildkit: buildkit(&rbuild, dir.path())?,
+        rbuild,
         busybox: tars.busybox.clone(),
         buildah: Buildah::new(&dir.path().join("buildah"), &tars.busybox)?,
     };
@@ -38,6 +42,8 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
         bench.generate(workload)?;
         let ours = repeat(repeats, || bench.rbuild(workload))?;
         let theirs = repeat(repeats, || bench.buildah(workload))?;
+        let buildkit = (0..repeats).map(|_| bench.buildkit(workload)).collect::<Result<Option<Vec<Sample>>>>()?;
+        let buildkit = buildkit.map(|samples| median(&samples));
         let row = Row {
             name: workload.name,
             what: workload.what,
@@ -61,10 +67,31 @@ fn repeat(times: usize, mut once: impl FnMut() -> Result<Sample>) -> Result<Vec<
     (0..times).map(|_| once()).collect()
 }
 
+/// An OCI layout of busybox for BuildKit, where one can be reached.
+fn buildkit(rbuild: &Path, dir: &Path) -> Result<Option<PathBuf>> {
+    if std::env::var_os("BUILDKIT_HOST").is_none() {
+        return Ok(None);
+    }
+    let (state, layout, context) = (dir.join("layout-state"), dir.join("layout"), dir.join("layout-context"));
+    images::import(rbuild, &state, false)?;
+    fs_err::create_dir_all(&context)?;
+    fs_err::write(context.join("Dockerfile"), "FROM busybox\n")?;
+    let output = format!("type=oci,tar=false,dest={}", layout.display());
+    quiet(
+        std::process::Command::new(rbuild)
+            .arg("--root")
+            .arg(&state)
+            .args(["build", "-t", "busybox", "-o", &output])
+            .arg(&context),
+    )?;
+    Ok(Some(layout))
+}
+
 fn machine() -> Result<String> {
     let kernel = quiet(std::process::Command::new("uname").arg("-r"))?;
     let cpus = std::thread::available_parallelism()?;
     let buildah = quiet(std::process::Command::new("buildah").arg("--version"))?;
     let buildah = buildah.split_whitespace().nth(2).unwrap_or("?").to_owned();
-    Ok(format!("{cpus} cores, Linux {}, buildah {buildah} with runc", kernel.trim()))
+    let buildkit = if std::env::var_os("BUILDKIT_HOST").is_some() { ", BuildKit by BUILDKIT_HOST" } else { "" };
+    Ok(format!("{cpus} cores, Linux {}, buildah {buildah} with runc{buildkit}", kernel.trim()))
 }

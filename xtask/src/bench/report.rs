@@ -11,11 +11,13 @@ pub(crate) struct Row {
     pub(crate) target: &'static str,
     pub(crate) ours: Sample,
     pub(crate) theirs: Sample,
+    /// Where one was reached, and it has such a command.
+    pub(crate) buildkit: Option<Sample>,
 }
 
 impl Row {
-    fn ratio(&self) -> f64 {
-        self.theirs.wall.as_secs_f64() / self.ours.wall.as_secs_f64()
+    fn ratio(&self, other: &Sample) -> f64 {
+        other.wall.as_secs_f64() / self.ours.wall.as_secs_f64()
     }
 }
 
@@ -40,16 +42,19 @@ pub(crate) fn markdown(rows: &[Row], repeats: usize, machine: &str) -> String {
     let mut text = format!(
         "# Benchmarks\n\nMade by `cargo xtask bench` on {machine}; median of {repeats}, all in one run. Peak memory is the highest sum of \
          resident memory over the whole process tree.\n\n\
-         | workload | rbuild | buildah | ratio | rbuild's peak | buildah's peak | target |\n|---|---|---|---|---|---|---|\n"
+         | workload | rbuild | buildah | ratio | BuildKit | ratio | rbuild's peak | buildah's peak | target |\n|---|---|---|---|---|---|---|---|---|\n"
     );
     for row in rows {
+        let buildkit = row.buildkit.as_ref();
         text += &format!(
-            "| `{}`: {} | {:.3} s | {:.3} s | {:.1} | {} | {} | {} |\n",
+            "| `{}`: {} | {:.3} s | {:.3} s | {:.1} | {} | {} | {} | {} | {} |\n",
             row.name,
             row.what,
             row.ours.wall.as_secs_f64(),
             row.theirs.wall.as_secs_f64(),
-            row.ratio(),
+            row.ratio(&row.theirs),
+            buildkit.map_or("-".to_owned(), |sample| format!("{:.3} s", sample.wall.as_secs_f64())),
+            buildkit.map_or("-".to_owned(), |sample| format!("{:.1}", row.ratio(sample))),
             megabytes(row.ours.peak),
             megabytes(row.theirs.peak),
             row.target,

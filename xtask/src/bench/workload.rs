@@ -81,6 +81,8 @@ pub(crate) struct Bench {
     pub(crate) rbuild: PathBuf,
     pub(crate) busybox: PathBuf,
     pub(crate) buildah: Buildah,
+    /// BuildKit, where `BUILDKIT_HOST` says that one runs, with an OCI layout of the base image.
+    pub(crate) buildkit: Option<PathBuf>,
 }
 
 impl Bench {
@@ -163,6 +165,51 @@ impl Bench {
             fs_err::remove_file(&archive)?;
         }
         sample
+    }
+
+    /// Measures BuildKit once; `None` for what it does not do. The daemon's memory is not in the sample.
+    pub(crate) fn buildkit(&self, workload: &Workload) -> Result<Option<Sample>> {
+        let Some(layout) = self.buildkit.as_ref().filter(|_| workload.kind != Kind::Run) else { return Ok(None) };
+        quiet(Command::new("buildctl").args(["prune", "--all"]))?;
+        let archive = self.dir.join("buildkit.tar");
+        let index: serde_json::Value = serde_json::from_slice(&fs_err::read(layout.join("index.json"))?)?;
+        let digest = index["manifests"][0]["digest"].as_str().unwrap_or_default().to_owned();
+        let build = |command: &mut Command| {
+            command.args(["build", "--progress=plain", "--frontend=dockerfile.v0"]);
+            command.arg("--oci-layout").arg(format!("base={}", layout.display()));
+            command.arg("--opt").arg(format!("context:busybox=oci-layout://base@{digest}"));
+            for name in ["context", "dockerfile"] {
+                command.arg("--local").arg(format!("{name}={}", self.context().display()));
+            }
+            if exports(workload) {
+                command.arg("--output").arg(format!("type=oci,dest={}", archive.display()));
+            }
+        };
+        // The base image is unpacked before the clock starts, as it is for the others.
+        let warm = self.dir.join("warm");
+        fs_err::create_dir_all(&warm)?;
+        fs_err::write(warm.join("Dockerfile"), "FROM busybox\nRUN true\n")?;
+        let mut first = Command::new("buildctl");
+        first.args(["build", "--frontend=dockerfile.v0", "--oci-layout"]).arg(format!("base={}", layout.display()));
+        first.arg("--opt").arg(format!("context:busybox=oci-layout://base@{digest}"));
+        first
+            .arg("--local")
+            .arg(format!("context={}", warm.display()))
+            .arg("--local")
+            .arg(format!("dockerfile={}", warm.display()));
+        quiet(&mut first)?;
+        self.before(workload, &mut |_| {
+            let mut first = Command::new("buildctl");
+            build(&mut first);
+            quiet(&mut first).map(drop)
+        })?;
+        let mut timed = Command::new("buildctl");
+        build(&mut timed);
+        let sample = measure(&mut timed)?;
+        if archive.exists() {
+            fs_err::remove_file(&archive)?;
+        }
+        Ok(Some(sample))
     }
 
     fn context(&self) -> PathBuf {
