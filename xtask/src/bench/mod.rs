@@ -50,6 +50,7 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
             target: workload.target,
             ours: median(&ours),
             theirs: median(&theirs),
+            buildkit,
         };
         eprintln!("  {row}");
         rows.push(row);

@@ -27,7 +27,7 @@ impl fmt::Display for Row {
         write!(
             f,
             "rbuild {ours:.3} s, buildah {theirs:.3} s: {:.1} times as fast; peak {}",
-            self.ratio(),
+            self.ratio(&self.theirs),
             megabytes(self.ours.peak)
         )
     }
