@@ -175,7 +175,9 @@ impl Store {
         let text = self.database().read(|connection| {
             connection
                 .prepare_cached("SELECT diff_id FROM blobs WHERE digest = ?1")
-                .and_then(|mut statement| statement.query_row([blob.to_string()], |row| row.get::<_, Option<String>>(0)).optional())
+                .and_then(|mut statement| {
+                    statement.query_row([blob.to_string()], |row| row.get::<_, Option<String>>(0)).optional()
+                })
                 .step("look up a diff id")
         })?;
         text.flatten().map(|text| parse_digest(&text).map(DiffId)).transpose()
@@ -203,7 +205,7 @@ pub(crate) fn stored(store: &Store, connection: &Connection, digest: &Digest) ->
         .prepare_cached("SELECT size FROM blobs WHERE digest = ?1")
         .and_then(|mut statement| statement.query_row([digest.to_string()], |row| row.get(0)).optional())
         .step("look up a blob")?;
-    let Some(size) = size.and_then(|size| u64::try_from(size).ok()) else { return Ok(None) };
+    let Some(size) = size.map(unsigned) else { return Ok(None) };
     match fs_err::metadata(store.blob_path(digest)) {
         Ok(file) if file.len() == size => Ok(Some(size)),
         Ok(_) => Ok(None),
@@ -215,6 +217,11 @@ pub(crate) fn stored(store: &Store, connection: &Connection, digest: &Digest) ->
 /// SQLite's integers are signed; sizes stay far below the limit.
 pub(crate) fn signed(size: u64) -> i64 {
     i64::try_from(size).unwrap_or(i64::MAX)
+}
+
+/// The other way round.
+pub(crate) fn unsigned(size: i64) -> u64 {
+    u64::try_from(size).unwrap_or(0)
 }
 
 /// Reads a digest out of a row.

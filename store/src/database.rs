@@ -206,11 +206,7 @@ fn connect(path: &Path, journal: Journal) -> Result<Connection> {
     Ok(connection)
 }
 
-fn transact<T>(
-    connection: &mut Connection,
-    step: &'static str,
-    body: impl FnOnce(&Transaction<'_>) -> Result<T>,
-) -> Result<T> {
+fn transact<T>(connection: &mut Connection, step: &'static str, body: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).step(step)?;
     let value = body(&transaction)?;
     transaction.commit().step(step)?;

@@ -41,9 +41,7 @@ pub(crate) fn drop_volatile(database: &Database, boot: &BootId) -> Result<()> {
             transaction.execute(&sql, [&boot.0]).step("drop what was lost")?;
         }
         collect::drop_orphan_rows(transaction)?;
-        transaction
-            .execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('boot', ?1)", [&boot.0])
-            .step("note the boot")?;
+        transaction.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('boot', ?1)", [&boot.0]).step("note the boot")?;
         Ok(())
     })
 }

@@ -119,7 +119,9 @@ impl StoreError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         if self.is_full() {
-            return Some("the disk is full: make room with `rbuild prune -a`, or choose another directory with --root".to_owned());
+            return Some(
+                "the disk is full: make room with `rbuild prune -a`, or choose another directory with --root".to_owned(),
+            );
         }
         match self {
             StoreError::UnknownFormat { .. } => {
@@ -143,9 +145,9 @@ impl StoreError {
 
 /// SQLite's own word for a full disk, and the one it has for a shared-memory file that cannot grow.
 fn database_full(error: &rusqlite::Error) -> bool {
-    error
-        .sqlite_error()
-        .is_some_and(|inner| inner.code == rusqlite::ErrorCode::DiskFull || inner.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE)
+    error.sqlite_error().is_some_and(|inner| {
+        inner.code == rusqlite::ErrorCode::DiskFull || inner.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE
+    })
 }
 
 /// Adds step and path to an I/O error.

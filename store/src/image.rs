@@ -80,7 +80,7 @@ impl Store {
         let sql = "SELECT n.reference, i.manifest, coalesce(n.created, i.created) AS at
                    FROM images i LEFT JOIN names n ON n.manifest = i.manifest ORDER BY at DESC, n.reference, i.manifest";
         let rows: Vec<(Option<String>, String, i64)> = self.database().read(|connection| {
-            let run = || {
+            let run = || -> rusqlite::Result<Vec<_>> {
                 let mut statement = connection.prepare_cached(sql)?;
                 let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
                 rows.collect()
@@ -114,8 +114,7 @@ impl Store {
 }
 
 fn image(reference: Option<String>, manifest: &str, created: i64) -> Result<ImageRow> {
-    let reference = reference
-        .map(|text| text.parse().map_err(|_source| StoreError::BadRow { what: "reference", text }))
-        .transpose()?;
+    let reference =
+        reference.map(|text| text.parse().map_err(|_source| StoreError::BadRow { what: "reference", text })).transpose()?;
     Ok(ImageRow { reference, manifest: parse_digest(manifest)?, created })
 }

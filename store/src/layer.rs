@@ -3,7 +3,7 @@
 use rbuild_oci::{DiffId, Digest, MediaType};
 use rusqlite::{OptionalExtension, Row, params};
 
-use crate::blob::{parse_digest, signed};
+use crate::blob::{parse_digest, signed, unsigned};
 use crate::error::InStep;
 use crate::{Result, SnapshotId, Store};
 
@@ -66,8 +66,7 @@ impl Store {
                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
         let (diff_id, blob, media_type) = (diff_id.to_string(), blob.to_string(), media_type.to_string());
         self.database().write("note a layer", |transaction| {
-            let values =
-                params![snapshot.0, time_policy, codec, level, format, diff_id, blob, signed(*size), media_type];
+            let values = params![snapshot.0, time_policy, codec, level, format, diff_id, blob, signed(*size), media_type];
             transaction.prepare_cached(sql).and_then(|mut statement| statement.execute(values)).step("note a layer")?;
             Ok(())
         })
@@ -78,7 +77,8 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub fn layer_by_blob(&self, blob: &Digest) -> Result<Option<(LayerKey, LayerRow)>> {
-        let sql = "SELECT snapshot, times, codec, level, format, diff_id, blob, size, media_type FROM layers WHERE blob = ?1 LIMIT 1";
+        let sql =
+            "SELECT snapshot, times, codec, level, format, diff_id, blob, size, media_type FROM layers WHERE blob = ?1 LIMIT 1";
         let found = self.database().read(|connection| {
             connection
                 .prepare_cached(sql)
@@ -102,13 +102,18 @@ struct Columns {
 impl Columns {
     fn layer(self) -> Result<LayerRow> {
         let Columns { diff_id, blob, size, media_type } = self;
-        let media_type = MediaType::from(media_type);
+        let media_type = MediaType::from(media_type.as_str());
         Ok(LayerRow { diff_id: DiffId(parse_digest(&diff_id)?), blob: parse_digest(&blob)?, size, media_type })
     }
 }
 
 fn columns(row: &Row<'_>, first: usize) -> rusqlite::Result<Columns> {
-    Ok(Columns { diff_id: row.get(first)?, blob: row.get(first + 1)?, size: row.get(first + 2)?, media_type: row.get(first + 3)? })
+    Ok(Columns {
+        diff_id: row.get(first)?,
+        blob: row.get(first + 1)?,
+        size: unsigned(row.get(first + 2)?),
+        media_type: row.get(first + 3)?,
+    })
 }
 
 fn key(row: &Row<'_>) -> rusqlite::Result<LayerKey> {

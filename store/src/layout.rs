@@ -19,10 +19,12 @@ use crate::{Result, StoreError};
 const VERSION: u32 = 1;
 const TITLE: &str = "rbuild state directory";
 const FORMAT: &str = "format";
+/// See [`keep_reserve`].
+const RESERVE: &str = "reserve";
+const RESERVE_SIZE: u64 = 1 << 20;
 const INIT_LOCK: &str = "init.lock";
 /// Directories that a store has from the start.
-const DIRECTORIES: [&str; 8] =
-    ["blobs", "snapshots", "sessions", "locks", "trash", "cache", "contexts", "logs"];
+const DIRECTORIES: [&str; 8] = ["blobs", "snapshots", "sessions", "locks", "trash", "cache", "contexts", "logs"];
 /// What a directory may hold before it is made: the lock of another maker, or what a fresh file system has.
 const KNOWN_NAMES: [&str; 2] = [INIT_LOCK, "lost+found"];
 
@@ -70,10 +72,29 @@ fn create(root: &Path, probe: &dyn Fn(&Path) -> io::Result<String>) -> Result<Fo
         let path = root.join("blobs").join(algorithm);
         fs_err::create_dir_all(&path).at("create", &path)?;
     }
+    keep_reserve(root);
     let driver = probe(root).at("choose a snapshot driver for", root)?;
     let format = Format { driver, journal: database::create(root)? };
     write(root, &format)?;
     Ok(format)
+}
+
+/// Keeps room for the collector's own transaction: on a disk that is full, deleting rows needs some. Without it `prune` works as
+/// long as the disk is not full, so a failure is not one.
+pub(crate) fn keep_reserve(root: &Path) {
+    let reserve = || -> io::Result<()> {
+        let file = fs_err::OpenOptions::new().write(true).create(true).truncate(false).open(root.join(RESERVE))?;
+        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, RESERVE_SIZE)?;
+        Ok(())
+    };
+    if let Err(error) = reserve() {
+        tracing::debug!(%error, "no room is kept for the collector");
+    }
+}
+
+/// Gives that room up; true when there was some.
+pub(crate) fn release_reserve(root: &Path) -> bool {
+    fs_err::remove_file(root.join(RESERVE)).is_ok()
 }
 
 /// Others must not read what is in there: file systems with setuid programs, and cached secrets of builds.

@@ -7,6 +7,7 @@
 //! <root>/snapshots/<id>/     unpacked file-system states, laid out by the snapshotter
 //! <root>/sessions/<id>/      one process: `lock` (held by flock while it lives) and its staging
 //! <root>/locks/<name>        key locks in flight
+//! <root>/reserve             room that the collector gives up when the disk is full
 //! <root>/trash/              what the collector has unlinked from its place and not yet removed
 //! <root>/cache/ contexts/ logs/   cache mounts, digest memos of context roots, kept output of steps
 //! ```

@@ -62,7 +62,7 @@ impl Store {
 /// A locked file that is known to be the one at its path.
 #[derive(Debug)]
 pub(crate) struct LockFile {
-    file: File,
+    _file: File,
     path: PathBuf,
 }
 
@@ -96,17 +96,12 @@ impl LockFile {
         let own = file.metadata()?;
         match fs_err::symlink_metadata(path) {
             Ok(there) if there.ino() == own.ino() && there.dev() == own.dev() => {
-                Ok(Some(LockFile { file, path: path.to_owned() }))
+                Ok(Some(LockFile { _file: file, path: path.to_owned() }))
             }
             Ok(_) => Ok(None),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
-    }
-
-    /// The descriptor that holds the lock.
-    pub(crate) fn file(&self) -> &File {
-        &self.file
     }
 }
 
@@ -155,8 +150,11 @@ mod tests {
         assert!(LockFile::try_now(&path).unwrap().is_none());
         assert!(is_held(&path).unwrap());
         fs_err::remove_file(&path).unwrap();
-        let second = LockFile::try_now(&path).unwrap().unwrap();
-        assert_ne!(first.file().metadata().unwrap().ino(), second.file().metadata().unwrap().ino());
+        assert!(!is_held(&path).unwrap());
+        let second = LockFile::try_now(&path).unwrap();
+        assert!(second.is_some());
+        drop(first);
+        assert!(is_held(&path).unwrap());
     }
 
     #[test]

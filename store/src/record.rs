@@ -79,7 +79,7 @@ impl Store {
     pub fn record_results(&self, record: &[u8; 32]) -> Result<Vec<(String, i64)>> {
         let sql = "SELECT result, created FROM results WHERE record = ?1 ORDER BY created DESC, result";
         self.database().read(|connection| {
-            let run = || {
+            let run = || -> rusqlite::Result<Vec<_>> {
                 let mut statement = connection.prepare_cached(sql)?;
                 let rows = statement.query_map([record], |row| Ok((row.get(0)?, row.get(1)?)))?;
                 rows.collect()
@@ -119,14 +119,7 @@ impl Store {
         self.save(session, record, result, Some(&Resource::Blob(blob.clone())), created)
     }
 
-    fn save(
-        &self,
-        session: &Session,
-        record: &[u8; 32],
-        result: &str,
-        keeps: Option<&Resource>,
-        created: i64,
-    ) -> Result<()> {
+    fn save(&self, session: &Session, record: &[u8; 32], result: &str, keeps: Option<&Resource>, created: i64) -> Result<()> {
         self.database().write("save a result", |transaction| {
             if let Some(resource) = keeps {
                 self.require(transaction, resource)?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use rbuild_oci::ChainId;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::blob::signed;
+use crate::blob::{signed, unsigned};
 use crate::error::{AtPath, InStep};
 use crate::{Resource, Result, Session, Store, StoreError};
 
@@ -161,7 +161,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<SnapshotRow> {
         id: SnapshotId(row.get(0)?),
         parent: row.get::<_, Option<String>>(1)?.map(SnapshotId),
         depth: row.get(2)?,
-        size: row.get(3)?,
+        size: unsigned(row.get(3)?),
         created: row.get(4)?,
         description: row.get(5)?,
     })
