@@ -43,9 +43,9 @@ pub enum SnapshotError {
     #[error("a chain of {depth} snapshots is deeper than the {limit} that can be mounted")]
     TooDeep {
         /// Length of the chain.
-        depth: u32,
+        depth: usize,
         /// The longest one.
-        limit: u32,
+        limit: usize,
     },
     /// A layer's tar could not be read.
     #[error("the layer's tar is damaged")]
@@ -101,7 +101,9 @@ impl SnapshotError {
     /// The kernel's error number, if one is at the bottom of this.
     pub fn raw_os_error(&self) -> Option<i32> {
         match self {
-            Self::Io { source, .. } | Self::Mount { source, .. } | Self::Output { source, .. } | Self::Archive(source) => source.raw_os_error(),
+            Self::Io { source, .. } | Self::Mount { source, .. } | Self::Output { source, .. } | Self::Archive(source) => {
+                source.raw_os_error()
+            }
             Self::Entry { source, .. } => source.raw_os_error(),
             Self::Store(_)
             | Self::UnknownDriver(_)

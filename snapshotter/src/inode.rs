@@ -40,7 +40,9 @@ pub(crate) fn finish(fd: BorrowedFd<'_>, attrs: &Attrs, origin: Origin) -> io::R
     xattrs::set(fd, &attrs.xattrs, origin.filter())?;
     rustix::fs::fchmod(fd, Mode::from_raw_mode(attrs.mode & 0o7777))?;
     match attrs.mtime {
-        Some(mtime) => Ok(rustix::fs::futimens(fd, &Timestamps { last_access: timespec(mtime), last_modification: timespec(mtime) })?),
+        Some(mtime) => {
+            Ok(rustix::fs::futimens(fd, &Timestamps { last_access: timespec(mtime), last_modification: timespec(mtime) })?)
+        }
         None => Ok(()),
     }
 }
@@ -105,7 +107,9 @@ pub(crate) fn replicate(from: Source<'_>, dir: BorrowedFd<'_>, name: &OsStr) -> 
             return finish(copy.as_fd(), &attrs, Origin::State);
         }
         Kind::Symlink => place::make_symlink(dir, name, &place::read_link(from.dir, from.name)?)?,
-        Kind::CharDevice | Kind::BlockDevice | Kind::Fifo | Kind::Socket => place::make_node(dir, name, from.stat.kind, from.stat.rdev)?,
+        Kind::CharDevice | Kind::BlockDevice | Kind::Fifo | Kind::Socket => {
+            place::make_node(dir, name, from.stat.kind, from.stat.rdev)?
+        }
         Kind::Dir => return Err(errno(libc::EISDIR)),
     }
     finish_at(dir, name, from.stat.kind, &attrs, Origin::State)

@@ -28,7 +28,8 @@ pub(crate) struct OverlayMount<'a> {
 impl OverlayMount<'_> {
     /// Makes the mount; closing the descriptor ends it.
     pub(crate) fn mount(&self) -> Result<OwnedFd> {
-        let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(|source| failed(None, source.into()))?;
+        let context =
+            rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(|source| failed(None, source.into()))?;
         self.configure(context.as_fd()).map_err(|source| failed(Some(context.as_fd()), source))
     }
 

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rbuild_fs::Root;
@@ -29,7 +30,12 @@ impl fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Snapshot { id, parent, depth, created } = self;
         let parent = parent.as_ref().map(|parent| &parent.id.0);
-        f.debug_struct("Snapshot").field("id", &id.0).field("parent", &parent).field("depth", depth).field("created", created).finish()
+        f.debug_struct("Snapshot")
+            .field("id", &id.0)
+            .field("parent", &parent)
+            .field("depth", depth)
+            .field("created", created)
+            .finish()
     }
 }
 
@@ -53,7 +59,12 @@ impl Snapshot {
                 return Err(SnapshotError::BrokenChain(row.id));
             }
             let parent = chain.take().map(Arc::new);
-            chain = Some(Snapshot { id: row.id, depth: parent.as_ref().map_or(1, |parent| parent.depth + 1), parent, created: row.created });
+            chain = Some(Snapshot {
+                id: row.id,
+                depth: parent.as_ref().map_or(1, |parent| parent.depth + 1),
+                parent,
+                created: row.created,
+            });
         }
         Ok(chain)
     }
@@ -75,12 +86,17 @@ pub struct ActiveSnapshot {
     tree: OwnedFd,
     /// In the copy driver: inodes with several names that were linked here, not taken over from the parent.
     pub(crate) linked: Arc<Mutex<HashSet<u64>>>,
+    mounts: AtomicU64,
     _session: Arc<Session>,
 }
 
 impl ActiveSnapshot {
     /// An empty one, with the root directory's attributes of `parent_root`.
-    pub(crate) fn create(session: &Arc<Session>, parent: Option<&Snapshot>, parent_root: Option<BorrowedFd<'_>>) -> Result<ActiveSnapshot> {
+    pub(crate) fn create(
+        session: &Arc<Session>,
+        parent: Option<&Snapshot>,
+        parent_root: Option<BorrowedFd<'_>>,
+    ) -> Result<ActiveSnapshot> {
         let staging = session.staging_dir()?;
         let made = Self::fill(&staging, parent_root);
         if made.is_err() {
@@ -91,6 +107,7 @@ impl ActiveSnapshot {
             tree: made?,
             staging,
             linked: Arc::default(),
+            mounts: AtomicU64::new(0),
             _session: Arc::clone(session),
         })
     }
@@ -125,6 +142,11 @@ impl ActiveSnapshot {
     /// What a commit moves into the store.
     pub(crate) fn state_path(&self) -> PathBuf {
         self.staging.join("state")
+    }
+
+    /// A number that no other mount of this state had.
+    pub(crate) fn next_mount(&self) -> u64 {
+        self.mounts.fetch_add(1, Ordering::Relaxed)
     }
 
     /// A directory for what is not part of the state.

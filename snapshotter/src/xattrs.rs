@@ -75,7 +75,11 @@ fn tolerate(name: &[u8], outcome: io::Result<()>) -> io::Result<()> {
     match outcome {
         Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(()),
         // user.* exists only on files and directories, trusted.* only for the first user namespace's root.
-        Err(error) if error.raw_os_error() == Some(libc::EPERM) && (name.starts_with(b"user.") || name.starts_with(b"trusted.")) => Ok(()),
+        Err(error)
+            if error.raw_os_error() == Some(libc::EPERM) && (name.starts_with(b"user.") || name.starts_with(b"trusted.")) =>
+        {
+            Ok(())
+        }
         other => other,
     }
 }

@@ -13,10 +13,10 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use rbuild_fs::{Kind, Stat, place};
 use rustix::io::Errno;
 
+use crate::at;
 use crate::error::errno;
 use crate::inode::{self, Origin};
 use crate::xattrs::{self, Flavour};
-use crate::at;
 
 /// Directories that stay open. Two descriptors each at most.
 const CACHED: usize = 128;

@@ -48,7 +48,7 @@ impl SnapshotWriter {
     /// A regular file from an open one (reflink, copy_file_range, read/write). Replaces what is there unless it is a directory (EISDIR).
     pub fn copy_file(&self, path: &Path, from: BorrowedFd<'_>, size: u64, attrs: &Attrs) -> Result<()> {
         let (dir, name) = self.parent(path, "write")?;
-        let (file, _) = self.place(&dir, &name, place::create_file).map_err(on("create", path))?;
+        let (file, _) = self.place(&dir, &name, |dir, name| place::create_file(dir, name)).map_err(on("create", path))?;
         let copied = rbuild_fs::copy_contents(from, file.as_fd(), size).map_err(on("write", path))?;
         self.finish_file(path, (&dir, &name), file, (copied, size), attrs)
     }
@@ -56,12 +56,19 @@ impl SnapshotWriter {
     /// A regular file from a stream of exactly `size` bytes. A shorter one is an error that says what came, and leaves nothing.
     pub fn write_file(&self, path: &Path, from: &mut dyn Read, size: u64, attrs: &Attrs) -> Result<()> {
         let (dir, name) = self.parent(path, "write")?;
-        let (file, _) = self.place(&dir, &name, place::create_file).map_err(on("create", path))?;
+        let (file, _) = self.place(&dir, &name, |dir, name| place::create_file(dir, name)).map_err(on("create", path))?;
         let copied = fill(file.as_fd(), from, size).map_err(on("write", path))?;
         self.finish_file(path, (&dir, &name), file, (copied, size), attrs)
     }
 
-    fn finish_file(&self, path: &Path, (dir, name): (&Dir, &OsStr), file: OwnedFd, (actual, expected): (u64, u64), attrs: &Attrs) -> Result<()> {
+    fn finish_file(
+        &self,
+        path: &Path,
+        (dir, name): (&Dir, &OsStr),
+        file: OwnedFd,
+        (actual, expected): (u64, u64),
+        attrs: &Attrs,
+    ) -> Result<()> {
         if actual != expected {
             place::unlink(dir.made(), name).map_err(on("remove", path))?;
             return Err(SnapshotError::Short { path: path.to_path_buf(), expected, actual });
@@ -99,11 +106,17 @@ impl SnapshotWriter {
             return Ok(());
         }
         let (dir, link) = self.parent(path, "make the link")?;
-        self.place(&dir, &link, |dir, link| place::make_hard_link(target_dir.made(), name, dir, link)).map_err(on("make the link", path))?;
-        if let Some(linked) = &self.linked {
-            linked.lock().unwrap_or_else(PoisonError::into_inner).insert(stat.ino);
-        }
+        self.place(&dir, &link, |dir, link| place::make_hard_link(target_dir.made(), name, dir, link))
+            .map_err(on("make the link", path))?;
+        self.note_linked(stat.ino);
         Ok(())
+    }
+
+    /// An inode has several names because this state wants it.
+    pub(crate) fn note_linked(&self, ino: u64) {
+        if let Some(linked) = &self.linked {
+            linked.lock().unwrap_or_else(PoisonError::into_inner).insert(ino);
+        }
     }
 
     /// Sets attributes of what exists (copying it up). Extended attributes are added to those it has.
@@ -200,7 +213,8 @@ impl SnapshotWriter {
         let upper = parent.made();
         let mut hides = false;
         if let Err(error) = place::make_dir(upper, name) {
-            let marked = error.kind() == io::ErrorKind::AlreadyExists && at::stat(upper, name)?.is_some_and(|stat| self.dirs.is_deletion(&stat));
+            let marked = error.kind() == io::ErrorKind::AlreadyExists
+                && at::stat(upper, name)?.is_some_and(|stat| self.dirs.is_deletion(&stat));
             if !marked {
                 return Err(error);
             }

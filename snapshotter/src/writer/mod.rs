@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use rbuild_fs::Kind;
 
 pub(crate) use dirs::{Dir, Dirs, Found};
-pub(crate) use lookup::relative;
+pub(crate) use make::fill;
 
 use crate::error::{Result, on};
 use crate::xattrs::Flavour;
