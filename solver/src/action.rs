@@ -11,8 +11,6 @@ pub(crate) enum Action {
     Map(usize),
     /// Ask the worker for the content key of what `vertex` reads of an input, whose output is available.
     Content { vertex: usize, input: usize },
-    /// Look for records and results.
-    LookUp(Query),
     /// Add links to a record.
     Link(RecordId, Vec<Link>),
     /// Load a saved output.

@@ -78,7 +78,7 @@ impl Machine {
             input.looked_up = Some((version, input.is_content_known()));
         }
         self.nodes[vertex].stage = stage;
-        self.actions.push(Action::LookUp(Query { vertex, outputs, keys }));
+        self.queries.push(Query { vertex, outputs, keys });
     }
 
     /// The records of a vertex without inputs, the most specific first.

@@ -12,7 +12,7 @@ use std::collections::{HashMap, VecDeque};
 
 use rbuild_graph::{Edge, Graph, GraphError, VertexDigest};
 
-use crate::action::{Action, Found};
+use crate::action::{Action, Found, Query};
 use crate::node::{Content, Demand, Input, Node, Progress, Save, Stage};
 use crate::{CacheMap, ContentKey, RecordId, ResultId, StepStatus};
 
@@ -22,6 +22,7 @@ pub(crate) struct Machine {
     pub(crate) nodes: Vec<Node>,
     pub(crate) targets: Vec<(usize, usize)>,
     pub(crate) actions: Vec<Action>,
+    pub(crate) queries: Vec<Query>,
     pub(crate) stopping: bool,
     dirty: VecDeque<usize>,
     is_dirty: Vec<bool>,
@@ -53,6 +54,7 @@ impl Machine {
             nodes: digests.iter().map(node).collect(),
             targets: targets.iter().map(position).collect(),
             actions: Vec::new(),
+            queries: Vec::new(),
             stopping: false,
             dirty: VecDeque::new(),
             is_dirty: vec![false; digests.len()],
@@ -85,6 +87,11 @@ impl Machine {
     /// What is to be done now.
     pub(crate) fn take_actions(&mut self) -> Vec<Action> {
         std::mem::take(&mut self.actions)
+    }
+
+    /// What is to be looked up now, best all at once.
+    pub(crate) fn take_queries(&mut self) -> Vec<Query> {
+        std::mem::take(&mut self.queries)
     }
 
     /// Whether the targets are at hand and all is saved.
@@ -179,14 +186,10 @@ impl Machine {
     /// No more work is begun; what runs is expected to end.
     pub(crate) fn stop(&mut self) {
         self.stopping = true;
+        self.queries.clear();
         self.actions.retain(|action| match action {
             Action::Link(..) | Action::Forget(..) | Action::Unlock(_) | Action::Save { .. } | Action::Emit { .. } => true,
-            Action::Map(_)
-            | Action::Content { .. }
-            | Action::LookUp(_)
-            | Action::Load { .. }
-            | Action::Lock { .. }
-            | Action::Execute(_) => false,
+            Action::Map(_) | Action::Content { .. } | Action::Load { .. } | Action::Lock { .. } | Action::Execute(_) => false,
         });
         for vertex in 0..self.nodes.len() {
             for input in &mut self.nodes[vertex].inputs {

@@ -249,16 +249,13 @@ impl<W: Worker, R: Records> Solve<W, R> {
 
     /// Begins all that the machine asks for. Look-ups that are asked for together are one job.
     fn perform(&mut self) {
-        let mut queries = Vec::new();
-        for action in self.machine.take_actions() {
-            match action {
-                Action::LookUp(query) => queries.push(query),
-                action => self.perform_one(action),
-            }
-        }
+        let queries = self.machine.take_queries();
         if !queries.is_empty() {
             let records = self.records.clone();
             self.jobs.spawn_blocking(move || Report::Found(look_up_all(&*records, &queries)));
+        }
+        for action in self.machine.take_actions() {
+            self.perform_one(action);
         }
     }
 
@@ -274,10 +271,6 @@ impl<W: Worker, R: Records> Solve<W, R> {
             Action::Save { vertex, outputs } => self.save(vertex, outputs),
             Action::Link(record, links) => self.write(move |records| records.link(record, &links)),
             Action::Forget(record, result) => self.write(move |records| records.forget(record, &result)),
-            Action::LookUp(query) => {
-                let records = self.records.clone();
-                self.jobs.spawn_blocking(move || Report::Found(look_up_all(&*records, &[query])));
-            }
         }
     }
 
