@@ -3,6 +3,10 @@
 //! SEAM: signatures agreed on; bodies and the split into files are the snapshotter's own work.
 #![allow(missing_docs, clippy::todo, unused_variables, reason = "seam")]
 
+mod unpack;
+
+pub use unpack::{OpenBlob, UnpackError, unpack_layers};
+
 use std::io::{Read, Write};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -14,6 +18,10 @@ use rbuild_store::{Session, SnapshotId, Store};
 
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
+    #[error(transparent)]
+    Store(#[from] rbuild_store::StoreError),
+    #[error("seam")] Io { source: std::io::Error },
+    #[error("seam")] Short { actual: u64 },
     #[error("seam")]
     Other,
 }
@@ -120,6 +128,7 @@ impl SnapshotWriter {
     pub fn entry(&self, path: &Path) -> Result<Option<EntryStat>> { todo!() }
     /// Reads a file of the merged state, at most `limit` bytes; `None` when it is absent. Follows links in scope.
     pub fn read(&self, path: &Path, limit: u64) -> Result<Option<Vec<u8>>> { todo!() }
+    pub fn read_link(&self, path: &Path) -> Result<PathBuf> { todo!() }
     /// Makes a directory; one that exists gets the attributes. Anything else there is an error (EEXIST).
     pub fn make_dir(&self, path: &Path, attrs: &Attrs) -> Result<()> { todo!() }
     /// Makes missing directories up to and including `path`, resolved already; existing ones are left as they are. Returns what was made.

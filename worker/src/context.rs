@@ -135,6 +135,11 @@ impl ContextTree {
         self.memo.body(&Identity::of(stat))
     }
 
+    /// Keeps what was learnt for the next build.
+    pub(crate) fn save(&self) -> std::io::Result<()> {
+        self.memo.save()
+    }
+
     fn enter(&self, path: &Path, stat: &Stat) -> Enter {
         if self.matcher.is_empty() {
             return Enter::Yes;

@@ -196,6 +196,17 @@ pub enum WorkError {
         #[source]
         source: UnpackError,
     },
+    /// An image contradicts itself.
+    #[error("image {image} is damaged: {reason}")]
+    BadImage {
+        /// The reference or digest.
+        image: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A secret that a RUN needs was not given.
+    #[error("secret {0}: not found")]
+    MissingSecret(String),
     /// The state directory failed.
     #[error("could not {step}")]
     Store {
@@ -285,6 +296,7 @@ impl WorkError {
                 Some("a URL is asked again in every build; is the network up? COPY a local file to build offline".to_owned())
             }
             WorkError::Unpack { source, .. } => source.hint(),
+            WorkError::MissingSecret(id) => Some(format!("give it with `--secret id={id},src=FILE`")),
             WorkError::Process { .. }
             | WorkError::Cancelled
             | WorkError::NotSupported(_)
@@ -297,6 +309,7 @@ impl WorkError {
             | WorkError::Write { .. }
             | WorkError::Archive { .. }
             | WorkError::Snapshot { .. }
+            | WorkError::BadImage { .. }
             | WorkError::Store { .. }
             | WorkError::State { .. }
             | WorkError::Sandbox { .. }
@@ -335,10 +348,12 @@ impl WorkError {
             | WorkError::Ignore { .. }
             | WorkError::Read { .. }
             | WorkError::Archive { .. }
+            | WorkError::MissingSecret(_)
             | WorkError::Checksum { .. } => ErrorClass::Dockerfile,
             WorkError::Write { .. }
             | WorkError::Snapshot { .. }
             | WorkError::Unpack { .. }
+            | WorkError::BadImage { .. }
             | WorkError::Store { .. }
             | WorkError::State { .. } => ErrorClass::Storage,
             WorkError::Fetch { .. } => ErrorClass::Network,

@@ -13,6 +13,7 @@ use super::make::failed;
 use super::plan::{Change, Plan};
 use super::{ActionStep, resolve_owner};
 use crate::content::{exclude_matcher, without_excluded};
+use crate::error::os_error;
 use crate::select::{Match, find};
 use crate::tree::Tree;
 use crate::WorkError;
@@ -34,7 +35,7 @@ pub(super) fn copy(at: &ActionStep<'_>, copy: &Copy, tree: &Tree) -> Result<(), 
     let owner = copy.owner.as_ref().map(|owner| resolve_owner(at.writer, Some(owner))).transpose()?;
     let change = Change { owner, mode: ModeChange::new(copy.chmod.as_ref())? };
     let target = Target::prepare(at, copy, &change)?;
-    Copying { at, copy, tree, exclude, change: &change, target, matches: found.len() }.run(found)
+    Copying { at, copy, tree, exclude, change: &change, target, is_top: false, matches: found.len() }.run(found)
 }
 
 /// A file that is named itself is left out by its own name.
@@ -50,6 +51,8 @@ struct Target {
     kind: Option<EntryKind>,
     /// For directories that are made.
     attrs: Attrs,
+    /// Directories that were made on the way, parents first.
+    made: Vec<PathBuf>,
 }
 
 impl Target {
@@ -62,7 +65,7 @@ impl Target {
             Some(slash) => &copy.target[..slash],
         };
         let above = at.resolve(above, true)?;
-        let mut target = Target { path: above, kind: None, attrs };
+        let mut target = Target { path: above, kind: None, attrs, made: Vec::new() };
         target.make(at)?;
         target.path = at.resolve(&copy.target, true)?;
         target.kind = at.kind(&target.path)?;
@@ -70,8 +73,18 @@ impl Target {
     }
 
     fn make(&mut self, at: &ActionStep<'_>) -> Result<(), WorkError> {
-        make_dirs(at, &self.path, &self.attrs)?;
         self.kind = Some(EntryKind::Dir);
+        let path = self.path.clone();
+        self.make_dirs(at, &path)
+    }
+
+    /// Makes what is missing, with BuildKit's word for a file in the way.
+    fn make_dirs(&mut self, at: &ActionStep<'_>, path: &Path) -> Result<(), WorkError> {
+        let made = at.writer.make_dirs(path, &self.attrs).map_err(|source| match os_error(&source) {
+            Some(libc::ENOTDIR | libc::EEXIST) => WorkError::NonDirectory(path.to_owned()),
+            Some(_) | None => failed("make directory", path)(source),
+        })?;
+        self.made.extend(made);
         Ok(())
     }
 }
@@ -83,6 +96,8 @@ struct Copying<'a> {
     exclude: Option<Matcher>,
     change: &'a Change,
     target: Target,
+    /// Whether the content of a directory was copied to the destination.
+    is_top: bool,
     matches: usize,
 }
 
@@ -101,7 +116,13 @@ impl Copying<'_> {
                 self.add_file(&mut plan, found)?;
             }
         }
-        if plan.is_empty() { Ok(()) } else { plan.run(self.at) }
+        if !plan.is_empty() {
+            plan.run(self.at)?;
+        }
+        // A destination that a directory was copied to has that directory's time.
+        let made: Vec<PathBuf> =
+            self.target.made.into_iter().filter(|path| !self.is_top || *path != self.target.path).collect();
+        self.at.settle(&made, self.copy.created)
     }
 
     fn add_directory(&mut self, plan: &mut Plan<'_>, found: &Match) -> Result<(), WorkError> {
@@ -114,6 +135,7 @@ impl Copying<'_> {
         for entry in listing.iter() {
             plan.add(found.path.join(&entry.path), self.target.path.join(&entry.path), entry.stat.clone())?;
         }
+        self.is_top = true;
         plan.add_top(self.target.path.clone(), found.stat.mtime);
         Ok(())
     }
@@ -127,8 +149,8 @@ impl Copying<'_> {
             return Err(WorkError::SeveralToOne { target: self.copy.target.clone(), matches: self.matches });
         }
         // Behind a link to something that does not exist, there may be no directory yet.
-        if let Some(above) = self.target.path.parent() {
-            make_dirs(self.at, above, &self.target.attrs)?;
+        if let Some(above) = self.target.path.parent().map(Path::to_owned) {
+            self.target.make_dirs(self.at, &above)?;
         }
         plan.add(found.path, self.target.path.clone(), found.stat)
     }
@@ -156,16 +178,5 @@ impl Copying<'_> {
             Some(_) => return Err(WorkError::NonDirectory(self.target.path.clone())),
         }
         archive::extract(self.at, candidate, self.tree, found, &self.target.path, self.change.owner)
-    }
-}
-
-/// As `ActionStep::make_dirs`, with BuildKit's word for a file in the way.
-fn make_dirs(at: &ActionStep<'_>, path: &Path, attrs: &Attrs) -> Result<(), WorkError> {
-    match at.make_dirs(path, attrs) {
-        Err(WorkError::Write { path: at, source, action }) => match crate::error::os_error(&source) {
-            Some(libc::ENOTDIR | libc::EEXIST) => Err(WorkError::NonDirectory(path.to_owned())),
-            Some(_) | None => Err(failed(action, &at)(source)),
-        },
-        result => result,
     }
 }

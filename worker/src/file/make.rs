@@ -19,7 +19,7 @@ pub(super) fn directory(at: &ActionStep<'_>, make: &MakeDir) -> Result<(), WorkE
         Some(_) => return Err(WorkError::NonDirectory(path)),
     }
     if make.parents {
-        at.make_dirs(&path, &attrs)
+        at.settle(&at.make_dirs(&path, &attrs)?, make.created)
     } else {
         at.writer.make_dir(&path, &attrs).map_err(failed("make directory", &path))
     }
@@ -29,23 +29,25 @@ pub(super) fn directory(at: &ActionStep<'_>, make: &MakeDir) -> Result<(), WorkE
 pub(super) fn file(at: &ActionStep<'_>, make: &MakeFile) -> Result<(), WorkError> {
     let attrs = at.attrs(make.mode, make.owner.as_ref(), make.created)?;
     let path = at.resolve(&make.path, true)?;
-    at.make_parent(&path, make.created)?;
+    let made = at.make_parent(&path, make.created)?;
     if at.kind(&path)? == Some(EntryKind::Dir) {
         return Err(WorkError::ReplaceDirectory(path));
     }
     let size = make.content.len() as u64;
-    at.writer.write_file(&path, &mut Cursor::new(&make.content), size, &attrs).map_err(failed("write", &path))
+    at.writer.write_file(&path, &mut Cursor::new(&make.content), size, &attrs).map_err(failed("write", &path))?;
+    at.settle(&made, make.created)
 }
 
 /// Makes a symbolic link. An existing one is replaced, a directory is not.
 pub(super) fn symlink(at: &ActionStep<'_>, make: &Symlink) -> Result<(), WorkError> {
     let attrs = at.attrs(0o777, make.owner.as_ref(), make.created)?;
     let path = at.resolve(&make.path, false)?;
-    at.make_parent(&path, make.created)?;
+    let made = at.make_parent(&path, make.created)?;
     if at.kind(&path)? == Some(EntryKind::Dir) {
         return Err(WorkError::ReplaceDirectory(path));
     }
-    at.writer.symlink(&path, Path::new(&make.target), &attrs).map_err(failed("make link", &path))
+    at.writer.symlink(&path, Path::new(&make.target), &attrs).map_err(failed("make link", &path))?;
+    at.settle(&made, make.created)
 }
 
 pub(super) fn remove(at: &ActionStep<'_>, remove: &Remove) -> Result<(), WorkError> {
@@ -74,20 +76,20 @@ impl ActionStep<'_> {
         Ok(self.writer.entry(path).map_err(failed("look at", path))?.map(|entry| entry.kind))
     }
 
-    /// Makes missing directories, with their times as asked although files follow.
-    pub(super) fn make_dirs(&self, path: &Path, attrs: &Attrs) -> Result<(), WorkError> {
-        let made = self.writer.make_dirs(path, attrs).map_err(failed("make directory", path))?;
-        if let Some(time) = attrs.mtime {
-            // A directory's time changes when the next one is made in it.
-            for path in made.iter().rev().skip(1) {
-                self.writer.set_times(path, time).map_err(failed("set the time of", path))?;
-            }
-        }
-        Ok(())
+    /// Makes missing directories and returns them, parents first. A directory's time changes when something is made in it:
+    /// `settle` sets it again.
+    pub(super) fn make_dirs(&self, path: &Path, attrs: &Attrs) -> Result<Vec<PathBuf>, WorkError> {
+        self.writer.make_dirs(path, attrs).map_err(failed("make directory", path))
     }
 
-    fn make_parent(&self, path: &Path, created: Timestamp) -> Result<(), WorkError> {
-        let Some(parent) = path.parent() else { return Ok(()) };
+    /// Gives directories that were made on the way their time.
+    pub(super) fn settle(&self, made: &[PathBuf], created: Timestamp) -> Result<(), WorkError> {
+        let time = self.time(created);
+        made.iter().try_for_each(|path| self.writer.set_times(path, time).map_err(failed("set the time of", path)))
+    }
+
+    fn make_parent(&self, path: &Path, created: Timestamp) -> Result<Vec<PathBuf>, WorkError> {
+        let Some(parent) = path.parent() else { return Ok(Vec::new()) };
         self.make_dirs(parent, &self.attrs(0o755, None, created)?)
     }
 
