@@ -15,7 +15,8 @@ fn meta(name: &str) -> VertexMeta {
 
 fn with_sources() -> (Graph, Vec<Edge>) {
     let mut graph = Graph::new();
-    let mut add = |op, name| graph.add(Vertex { op, inputs: Vec::new(), platform: platform() }, meta(name)).unwrap();
+    let mut add =
+        |op, name| graph.add(Vertex { op, inputs: Vec::new(), platform: platform() }, meta(name)).expect("a source is fine");
     let edges = vec![Edge::first(add(source(image()), "base")), Edge::first(add(source(local()), "context"))];
     (graph, edges)
 }
@@ -74,7 +75,10 @@ fn equal_vertices_are_one() {
 fn reachable_leaves_out_what_nobody_needs() {
     let (mut graph, edges) = with_sources();
     let mut add = |op, inputs: &[Edge], name| {
-        graph.add(Vertex { op, inputs: inputs.to_vec(), platform: platform() }, meta(name)).map(Edge::first).unwrap()
+        graph
+            .add(Vertex { op, inputs: inputs.to_vec(), platform: platform() }, meta(name))
+            .map(Edge::first)
+            .expect("the vertex is fine")
     };
     let copied = add(copy(), &edges, "copy");
     let aside = add(merge(), &[edges[0], copied], "aside");
