@@ -9,6 +9,7 @@ use rbuild_executor::ExecutorError;
 use rbuild_fs::glob::BadPattern;
 use rbuild_fs::ignore::PatternError;
 use rbuild_graph::InputIndex;
+use rbuild_http::HttpError;
 use rbuild_oci::Digest;
 use rbuild_snapshotter::{SnapshotError, UnpackError};
 use rbuild_store::StoreError;
@@ -241,17 +242,23 @@ pub enum WorkError {
         url: String,
         /// Why.
         #[source]
-        source: rbuild_http::Error,
+        source: HttpError,
     },
     /// A server answered with a failure.
-    #[error("could not fetch `{url}`: invalid response status {status}")]
+    #[error("could not fetch `{url}`: invalid response status {code}")]
     Status {
+        /// The URL that answered, without credentials.
+        url: String,
+        /// The HTTP status.
+        code: u16,
+    },
+    /// A download that does not end.
+    #[error("`{url}` is larger than {limit} bytes")]
+    TooLarge {
         /// The URL, without credentials.
         url: String,
-        /// The HTTP status: `404 Not Found`.
-        status: String,
-        /// Its number.
-        code: u16,
+        /// Most bytes that are taken.
+        limit: u64,
     },
     /// A download is not what the Dockerfile says.
     #[error("digest mismatch of `{url}`: expected {expected}, got {actual}")]
@@ -292,6 +299,7 @@ impl WorkError {
             WorkError::SeveralToOne { target, .. } => Some(format!("end the destination with a slash: `{target}/`")),
             WorkError::Changed(_) => Some("build again when nothing writes to the context".to_owned()),
             WorkError::Process { oom: true, .. } => Some("give the machine or its cgroup more memory".to_owned()),
+            WorkError::Fetch { source: HttpError::Url { .. }, .. } => None,
             WorkError::Fetch { .. } => {
                 Some("a URL is asked again in every build; is the network up? COPY a local file to build offline".to_owned())
             }
@@ -314,6 +322,7 @@ impl WorkError {
             | WorkError::State { .. }
             | WorkError::Sandbox { .. }
             | WorkError::Status { .. }
+            | WorkError::TooLarge { .. }
             | WorkError::Checksum { .. }
             | WorkError::UnknownContext(_)
             | WorkError::UnknownImage(_)
@@ -356,7 +365,8 @@ impl WorkError {
             | WorkError::BadImage { .. }
             | WorkError::Store { .. }
             | WorkError::State { .. } => ErrorClass::Storage,
-            WorkError::Fetch { .. } => ErrorClass::Network,
+            WorkError::Fetch { source: HttpError::Url { .. }, .. } => ErrorClass::Dockerfile,
+            WorkError::Fetch { .. } | WorkError::TooLarge { .. } => ErrorClass::Network,
             WorkError::Status { code: 401 | 403 | 407, .. } => ErrorClass::Auth,
             WorkError::Status { .. } => ErrorClass::Network,
             WorkError::UnknownContext(_) | WorkError::UnknownImage(_) | WorkError::UnknownInput(_) | WorkError::Internal(_) => {

@@ -9,7 +9,3 @@ pub struct Client { _inner: () }
 impl Client {
     pub fn new() -> Client { todo!() }
 }
-
-#[derive(Debug, thiserror::Error)]
-#[error("seam")]
-pub struct Error;
