@@ -118,7 +118,7 @@ fn make(root: BorrowedFd<'_>, path: &Path, leaf: Leaf, owner: Option<(u32, u32)>
         let next = match openat(&current, &name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
             Err(Errno::NOENT) => {
                 let next = make_one(current.as_fd(), &name, wanted, owner)?;
-                if same_mount(root, current.as_fd())? {
+                if mount_id(current.as_fd(), Path::new(""))? == mount_id(root, Path::new(""))? {
                     let parent = done.as_os_str().as_bytes().to_vec();
                     made.push(Stub { parent, name: name.as_bytes().to_vec(), directory: wanted == Leaf::Directory });
                 }
@@ -186,7 +186,7 @@ pub(super) fn set_times(directory: BorrowedFd<'_>, times: &Timestamps) -> io::Re
     Ok(utimensat(directory, ".", times, AtFlags::empty())?)
 }
 
-fn same_mount(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> io::Result<bool> {
-    let id = |fd| statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).map(|stat| stat.stx_mnt_id);
-    Ok(id(one)? == id(other)?)
+/// The mount that a path is in, by the kernel's number.
+pub(super) fn mount_id(directory: BorrowedFd<'_>, path: &Path) -> io::Result<u64> {
+    Ok(statx(directory, path, AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?.stx_mnt_id)
 }

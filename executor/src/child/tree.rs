@@ -6,7 +6,7 @@
 //!    └─ root       the sandbox's root, and on it proc, sys, dev, the caller's mounts
 //! ```
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -19,6 +19,12 @@ use crate::child::mounts::{self, Filesystem, attach, clone_of};
 use crate::child::rooted::{self, Leaf};
 use crate::error::{ExecutorError, Step};
 use crate::wire::{Luggage, Stub, WireMount};
+
+/// `/` with all that is mounted on it.
+const ABOVE: &str = "/..";
+
+/// Mounts that can be on top of `/`.
+const MAX_STACKED: u32 = 100;
 
 /// A sandbox's mounts before pivot_root.
 #[derive(Debug)]
@@ -73,7 +79,7 @@ impl Tree {
     pub(super) fn file(&mut self, content: &[u8], mode: u32, uid: u32, gid: u32) -> Result<OwnedFd, ExecutorError> {
         let name = format!("file{}", self.files);
         self.files += 1;
-        let make = || -> std::io::Result<OwnedFd> {
+        let make = || -> io::Result<OwnedFd> {
             let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
             let file = openat(&self.scratch, &name, flags, Mode::from_raw_mode(mode))?;
             fs::File::from_parts(std::fs::File::from(file), &name).write_all(content)?;
@@ -93,7 +99,20 @@ impl Tree {
         fchdir(&self.root).step(|| "enter its root")?;
         // With the same directory twice the old root ends up on top of the new one (pivot_root(2)), where it can be detached.
         pivot_root(".", ".").step(|| "make its root `/`")?;
-        unmount(".", UnmountFlags::DETACH).step(|| "let go of the host's root")?;
+        self.uncover().step(|| "let go of the host's root")?;
         chdir("/").step(|| "enter its root")
+    }
+
+    /// Detaches what is stacked on `/`: the scratch space, the host's root, and what the host may have had there. Nothing else tells how
+    /// many there are, and one that stayed would be a way out. `/..` is `/` as seen from above: it ends on the topmost mount.
+    fn uncover(&self) -> io::Result<()> {
+        let own = rooted::mount_id(self.root(), Path::new(""))?;
+        for _ in 0..MAX_STACKED {
+            if rooted::mount_id(self.root(), Path::new(ABOVE))? == own {
+                return Ok(());
+            }
+            unmount(ABOVE, UnmountFlags::DETACH)?;
+        }
+        Err(io::Error::from(rustix::io::Errno::LOOP))
     }
 }

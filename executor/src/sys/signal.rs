@@ -4,6 +4,9 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
+/// The kernel's _NSIG.
+const LAST_SIGNAL: libc::c_int = 64;
+
 /// Blocks every signal of this thread and returns a descriptor that is readable while `signal` is pending (signalfd(2)).
 pub(crate) fn block_all(signal: libc::c_int) -> io::Result<OwnedFd> {
     let (mut all, mut one) = (empty_set(), empty_set());
@@ -23,9 +26,13 @@ pub(crate) fn block_all(signal: libc::c_int) -> io::Result<OwnedFd> {
 
 /// Gives every signal its default action and unblocks all: exec(2) keeps what is ignored or blocked, and Rust ignores SIGPIPE.
 pub(crate) fn reset_all() -> io::Result<()> {
-    for signal in 1..=libc::SIGRTMAX() {
-        // SAFETY: SIG_DFL is a valid disposition for any signal; for those that cannot change the call fails without effect.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    // The kernel's `sigaction`: handler, flags, restorer, mask; all zero is SIG_DFL.
+    let default = [0_usize; 4];
+    for signal in 1..=LAST_SIGNAL {
+        let none = std::ptr::null::<usize>();
+        // SAFETY: rt_sigaction(2) reads a live structure whose mask has the size that is passed. Called directly, because libc keeps two
+        // signals to itself. It fails without effect for SIGKILL and SIGSTOP.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), none, size_of::<usize>()) };
     }
     set_mask(&empty_set())
 }

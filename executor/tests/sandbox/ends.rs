@@ -17,7 +17,7 @@ fn exit_codes() {
     check("exit 7", ExitStatus::Code(7));
     check("exit 255", ExitStatus::Code(255));
     check("no-such-program", ExitStatus::Code(127));
-    check("sh -c 'kill -9 $$'", ExitStatus::Code(137));
+    check("sh -c 'kill -9 $$'; exit $?", ExitStatus::Code(137));
 }
 
 #[test]

@@ -126,8 +126,8 @@ fn a_killed_supervisor_takes_its_sandbox_along() {
 #[test]
 fn shared_mounts_of_the_host_get_nothing() {
     let bed = Bed::new();
-    let mut helper = Command::new("/bin/busybox");
-    helper.args(["unshare", "-m", "--propagation", "unchanged", CHILD, "shared"]).arg(bed.path(""));
+    let mut helper = Command::new("/usr/bin/unshare");
+    helper.args(["--mount", "--propagation", "unchanged", CHILD, "shared"]).arg(bed.path(""));
     let output = helper.output().unwrap();
     assert!(output.status.success(), "{output:?}");
 }

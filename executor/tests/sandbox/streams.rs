@@ -88,7 +88,8 @@ fn the_callers_own_descriptors() {
 
 #[test]
 fn other_users_can_open_their_output() {
-    let mut spec = Bed::new().shell("echo out >/dev/stdout; echo err >/dev/stderr");
+    let bed = Bed::new();
+    let mut spec = bed.shell("echo out >/dev/stdout; echo err >/dev/stderr");
     spec.user = "app".to_owned();
     assert_eq!(stdout(spec), "out\n");
 }
