@@ -1,69 +1,47 @@
 //! Artifacts: layers and images made from snapshots; OCI and docker archives, directories, tars; loading what others wrote.
 //!
-//! SEAM: signatures agreed on; bodies and the split into files are the exporter's own work.
-#![allow(missing_docs, clippy::todo, unused_variables, dead_code, reason = "seam")]
+//! An image of the store is a manifest blob, a configuration blob and layers. A layer is a stored blob, or *virtual*: an
+//! uncompressed tar of which only the digest is known and which a snapshot gives again at any time. The local image store
+//! has virtual layers, so that an image is there as soon as its last step is.
 
-use std::path::{Path, PathBuf};
+mod error;
 
-use rbuild_fs::archive::Codec;
-use rbuild_oci::{DiffId, Digest, Descriptor, History, ImageConfig, Manifest, Reference};
-use rbuild_snapshotter::{Snapshot, Snapshotter, TimePolicy};
+mod digesting;
+mod pipe;
 
-#[derive(Debug, thiserror::Error)]
-pub enum ExportError { #[error("seam")] Other }
-pub type Result<T, E = ExportError> = std::result::Result<T, E>;
+mod layer;
+mod queue;
+mod source;
 
-/// What an image is made of: base layers that exist already and snapshots on top.
-#[derive(Clone, Debug)]
-pub struct ImageParts {
-    pub config: ImageConfig,
-    /// Descriptors and diff ids of unchanged base layers.
-    pub base_layers: Vec<(Descriptor, DiffId)>,
-    /// Where the base's blobs are, if not in the store.
-    pub base_layout: Option<PathBuf>,
-    /// Own layers, lowest first.
-    pub snapshots: Vec<Snapshot>,
-    /// Complete history; for entries with a layer of this build, its position in `snapshots`.
-    pub history: Vec<(History, Option<usize>)>,
-    /// config.created and missing history times are filled by spec G-24..26 with these.
-    pub epoch: Option<i64>,
-}
+mod history;
+mod image;
+mod unpack;
 
-#[derive(Clone, Debug)]
-pub struct LayerOptions { pub codec: Codec, pub times: TimePolicy, pub force_compression: bool, pub oci_media_types: bool }
+mod layout;
+mod resolve;
 
-/// An image in the store: its manifest and config blobs are stored and leased; layer blobs of codec `none` may be made on demand.
-#[derive(Clone, Debug)]
-pub struct StoredImage { pub manifest: Digest, pub manifest_size: u64, pub config: Digest, pub parts: Manifest, pub image_config: ImageConfig }
+mod archive;
+mod output;
+mod sink;
 
-/// Makes (or finds) each layer, in parallel and streaming; writes config and manifest. Blocking; call from a blocking thread.
-pub fn make_image(snapshotter: &Snapshotter, parts: &ImageParts, options: &LayerOptions) -> Result<StoredImage> { todo!() }
-/// Starts making one layer in the background as soon as its step commits (design.md); make_image then finds it.
-pub fn start_layer(snapshotter: &Snapshotter, snapshot: &Snapshot, options: &LayerOptions) { todo!() }
-/// Names the image in the local store.
-pub fn tag(snapshotter: &Snapshotter, image: &StoredImage, names: &[Reference]) -> Result<()> { todo!() }
-/// Reads an image of the local store.
-pub fn stored(snapshotter: &Snapshotter, manifest: &Digest) -> Result<StoredImage> { todo!() }
-/// The unpacked file system of a stored image (`None`: no layers).
-pub fn unpack(snapshotter: &Snapshotter, image: &StoredImage) -> Result<Option<Snapshot>> { todo!() }
+mod local;
+mod tree;
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ArchiveKind { /** oci-layout, index.json, blobs */ Oci, /** the same plus manifest.json for docker load */ Docker }
-#[derive(Clone, Debug)]
-pub enum Destination { File(PathBuf), Directory(PathBuf), Stdout }
-/// Writes one or several images.
-pub fn write_archive(snapshotter: &Snapshotter, images: &[(StoredImage, Vec<Reference>)], kind: ArchiveKind, to: &Destination) -> Result<()> { todo!() }
-/// `type=local`: the tree as files of this directory. `type=tar`: as a tar.
-pub fn write_local(snapshotter: &Snapshotter, snapshot: Option<&Snapshot>, to: &Path, epoch: Option<i64>) -> Result<()> { todo!() }
-pub fn write_tar(snapshotter: &Snapshotter, snapshot: Option<&Snapshot>, to: &Destination, epoch: Option<i64>) -> Result<()> { todo!() }
+mod docker_archive;
+mod files;
+mod import;
+mod load;
+mod oci_archive;
 
-/// One image found in an archive.
-#[derive(Clone, Debug)]
-pub struct LoadedImage { pub image: StoredImage, pub names: Vec<Reference> }
-/// `load -i`: docker-archive, OCI archive, OCI layout directory, gzip- or zstd-compressed; everything is verified before it is visible.
-pub fn load(snapshotter: &Snapshotter, from: LoadSource) -> Result<Vec<LoadedImage>> { todo!() }
-pub enum LoadSource { Path(PathBuf), Stream(Box<dyn std::io::Read + Send>) }
-/// `import`: a root file system's tar (possibly compressed) or directory as an image with one layer and this configuration.
-pub fn import(snapshotter: &Snapshotter, from: LoadSource, config: ImageConfig) -> Result<StoredImage> { todo!() }
-/// Resolves `oci-layout://DIR[:TAG|@DIGEST]` for a platform: manifest, config and layer descriptors, without copying layers.
-pub fn read_layout(dir: &Path, tag: Option<&str>, digest: Option<&Digest>, platform: &rbuild_oci::Platform) -> Result<(Digest, Manifest, ImageConfig)> { todo!() }
+pub use archive::{ArchiveKind, write_archive};
+pub use error::{ExportError, Result};
+pub use image::{ImageParts, StoredImage, annotate, make_image, stored, tag};
+pub use import::import;
+pub use layer::LayerOptions;
+pub use layout::read_layout;
+pub use load::{LoadSource, LoadedImage, load};
+pub use local::write_local;
+pub use output::Destination;
+pub use queue::start_layer;
+pub use tree::write_tar;
+pub use unpack::unpack;

@@ -6,6 +6,9 @@ use serde_json::Value;
 
 use crate::{DiffId, Platform};
 
+/// The most bytes of a configuration that rbuild reads. Thousands of history entries fit.
+pub const MAX_CONFIG_BYTES: usize = 16 << 20;
+
 /// An image's configuration. Unknown fields are kept and written back in sorted order.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct ImageConfig {

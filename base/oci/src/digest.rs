@@ -147,9 +147,7 @@ impl Digester {
     pub fn finish(self) -> Digest {
         match self {
             Digester::Sha256(hash) => Digest::from_sha256(hash.finalize().into()),
-            Digester::Sha512(hash) => {
-                Digest { algorithm: Algorithm::Sha512, hex: HEXLOWER.encode(&hash.finalize()).into() }
-            }
+            Digester::Sha512(hash) => Digest { algorithm: Algorithm::Sha512, hex: HEXLOWER.encode(&hash.finalize()).into() },
         }
     }
 }
