@@ -166,12 +166,14 @@ impl Database {
         result
     }
 
-    /// Runs `body` on a connection of the reader pool. Each statement sees a consistent state.
+    /// Runs `body` on a connection of the reader pool, or on the writer's when that is idle: a small command then opens only one. Each
+    /// statement sees a consistent state.
     pub(crate) fn read<T>(&self, body: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
         let pooled = held(&self.readers).pop();
-        let connection = match pooled {
-            Some(connection) => connection,
-            None => connect(&self.path, self.journal)?,
+        let connection = match (pooled, self.writer.try_lock()) {
+            (Some(connection), _) => connection,
+            (None, Ok(writer)) => return body(&writer),
+            (None, Err(_busy)) => connect(&self.path, self.journal)?,
         };
         let result = body(&connection);
         let mut readers = held(&self.readers);

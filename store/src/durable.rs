@@ -29,7 +29,7 @@ const TABLES: [&str; 3] = ["blobs", "snapshots", "results"];
 
 /// Drops what a boot before this one left without syncing. One look-up when the boot is the same.
 pub(crate) fn drop_volatile(database: &Database, boot: &BootId) -> Result<()> {
-    if database.read(|connection| last_boot(connection))?.as_ref() == Some(&boot.0) {
+    if database.read(last_boot)?.as_ref() == Some(&boot.0) {
         return Ok(());
     }
     database.write("drop what was lost", |transaction| {

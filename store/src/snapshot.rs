@@ -108,6 +108,17 @@ impl Store {
         }
     }
 
+    /// The snapshot of an unpacked image's layers, not leased: for showing sizes.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn chain(&self, chain: &ChainId) -> Result<Option<SnapshotRow>> {
+        self.database().read(|connection| match chain_snapshot(connection, &chain.to_string())? {
+            Some(id) => row(connection, &id),
+            None => Ok(None),
+        })
+    }
+
     /// Notes which snapshot has the files of this stack of layers. Idempotent; the last one wins.
     ///
     /// # Errors

@@ -1,4 +1,6 @@
 //! Several processes on one store. This program starts itself as the peers; it has its own `main` for that.
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+#![allow(clippy::print_stdout, reason = "this program is its own test runner")]
 
 mod fixture;
 

@@ -1,4 +1,5 @@
 //! One process and its store: what is stored is found, what is wrong never becomes visible, what is not needed goes.
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 mod fixture;
 
