@@ -38,3 +38,7 @@ blake3_digest! {
     /// Digest of an operation alone, without its inputs: what a cache link is labelled with.
     OpDigest
 }
+blake3_digest! {
+    /// Digest of a selection of an input: the selector of a cache link.
+    SelectionDigest
+}

@@ -51,6 +51,14 @@ pub enum GraphError {
         /// The vertex.
         vertex: VertexDigest,
     },
+    /// An operation breaks a rule of its kind.
+    #[error("{rule}, unlike {vertex}")]
+    Malformed {
+        /// The rule.
+        rule: &'static str,
+        /// The vertex.
+        vertex: VertexDigest,
+    },
 }
 
 impl Graph {
@@ -63,12 +71,10 @@ impl Graph {
     /// Adds a vertex, or finds the equal one that is there (its metadata stays, but `ignore_cache` is or-ed).
     ///
     /// # Errors
-    /// When an input is unknown or an index is out of range.
+    /// When an input is unknown, an index is out of range, or the op breaks a rule of its kind.
     pub fn add(&mut self, vertex: Vertex, meta: VertexMeta) -> Result<VertexDigest, GraphError> {
         let digest = vertex.digest();
-        if let Some(missing) = vertex.inputs.iter().find(|edge| !self.vertices.contains_key(&edge.vertex)) {
-            return Err(GraphError::UnknownInput(missing.vertex));
-        }
+        vertex.inputs.iter().try_for_each(|edge| self.check_edge(edge))?;
         vertex.check(digest)?;
         let entry = self.vertices.entry(digest).or_insert_with(|| (vertex, VertexMeta::default()));
         if entry.1.name.is_empty() {

@@ -24,6 +24,7 @@ mod probe;
 mod snapshot;
 mod state;
 mod times;
+mod unpack;
 mod writer;
 mod xattrs;
 
@@ -32,4 +33,5 @@ pub use error::{Result, SnapshotError};
 pub use front::Snapshotter;
 pub use snapshot::{ActiveSnapshot, Snapshot, View};
 pub use times::TimePolicy;
+pub use unpack::{OpenBlob, UnpackError, unpack_layers};
 pub use writer::{Attrs, EntryKind, EntryStat, SnapshotWriter};

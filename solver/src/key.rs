@@ -6,6 +6,18 @@ use rbuild_graph::OpDigest;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RecordId(pub [u8; 32]);
 
+impl RecordId {
+    /// Lower-case hexadecimal, 64 characters.
+    #[must_use]
+    pub fn to_hex(self) -> String {
+        use std::fmt::Write as _;
+        self.0.iter().fold(String::with_capacity(64), |mut text, byte| {
+            write!(text, "{byte:02x}").expect("writing to a string never fails");
+            text
+        })
+    }
+}
+
 /// A key that needs no inputs: an image's manifest digest, a URL's content, the definition of an op without inputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RootKey(pub [u8; 32]);
