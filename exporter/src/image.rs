@@ -171,15 +171,26 @@ pub(crate) fn check_diff_id(descriptor: &Descriptor, diff_id: &DiffId, actual: D
     Err(ExportError::Mismatch { what, expected: diff_id.0.clone(), actual })
 }
 
-/// Notes each own snapshot as the unpacked form of the stack up to it, so that an image built here is never unpacked.
+/// Notes each own snapshot as the unpacked form of the stack up to it, so that an image built here is never unpacked. Only where
+/// it is one: on the snapshot of the stack below.
 fn note_chains(snapshotter: &Snapshotter, layers: &[Layer], snapshots: &[Snapshot]) -> Result<()> {
     let diff_ids: Vec<DiffId> = layers.iter().map(|layer| layer.diff_id.clone()).collect();
     let (base, own) = diff_ids.split_at(layers.len() - snapshots.len());
     let mut chain = ChainId::of(base);
+    let mut below = match &chain {
+        Some(chain) if !snapshots.is_empty() => snapshotter.open_chain(chain)?.map(|snapshot| snapshot.id.clone()),
+        Some(_) | None => None,
+    };
+    if !base.is_empty() && below.is_none() {
+        return Ok(());
+    }
     for (diff_id, snapshot) in own.iter().zip(snapshots) {
+        if snapshot.parent.as_ref().map(|parent| &parent.id) != below.as_ref() {
+            return Ok(());
+        }
         let next = ChainId::extend(chain.as_ref(), diff_id);
         snapshotter.store().set_chain(&next, &snapshot.id)?;
-        chain = Some(next);
+        (chain, below) = (Some(next), Some(snapshot.id.clone()));
     }
     Ok(())
 }
