@@ -9,6 +9,7 @@ use std::io::Write;
 use fixture::{Fixture, GZIP, Item, ZSTD, compress, device, file, hard_link, items, name, options, symlink, system, tar};
 use rbuild_exporter::{ArchiveKind, Destination, ExportError, LoadSource, import, load, write_archive};
 use rbuild_oci::{Descriptor, DiffId, Digest, ImageConfig, Index, Manifest, MediaType, OciLayout, Platform, RootFs};
+use rbuild_snapshotter::UnpackError;
 
 /// The entries of an archive as docker wrote them up to version 24: three layers, of which the third is the first again.
 fn legacy() -> Vec<Item> {
@@ -347,7 +348,8 @@ fn a_layer_that_is_not_its_diff_id_is_not_unpacked() {
     let fixture = Fixture::new();
     let loaded = fixture.load(tar(&oci.archive())).unwrap();
     let error = rbuild_exporter::unpack(&fixture.snapshotter, &loaded[0].image).unwrap_err();
-    assert!(matches!(error, ExportError::Mismatch { .. }), "{error:?}");
+    let ExportError::Unpack { source, .. } = error else { panic!("{error:?}") };
+    assert!(matches!(*source, UnpackError::Mismatch { .. }), "{source:?}");
 }
 
 #[test]
