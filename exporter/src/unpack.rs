@@ -29,9 +29,9 @@ pub fn unpack(snapshotter: &Snapshotter, image: &StoredImage) -> Result<Option<S
 
 fn open(snapshotter: &Snapshotter, layer: &Descriptor) -> io::Result<Box<dyn Read + Send>> {
     let opened = locate(snapshotter, &layer.digest, None).and_then(|source| source.open(snapshotter, &layer.digest));
-    opened.map_err(|error| match error {
-        ExportError::MissingBlob(_) => io::ErrorKind::NotFound.into(),
-        other => io::Error::other(other),
+    opened.map_err(|error| {
+        let missing = matches!(error, ExportError::MissingBlob(_));
+        if missing { io::ErrorKind::NotFound.into() } else { io::Error::other(error) }
     })
 }
 
