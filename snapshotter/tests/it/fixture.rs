@@ -32,8 +32,15 @@ pub struct Lab {
 
 impl Lab {
     pub fn new(driver: &'static str) -> Lab {
+        Lab::in_directory(driver, "state")
+    }
+
+    /// With a state directory of that name.
+    pub fn in_directory(driver: &'static str, state: &str) -> Lab {
         let dir = tempfile::tempdir().expect("a directory");
-        let store = Store::open(&dir.path().join("state"), Arc::new(Ticks(AtomicI64::new(1))), &|_| Ok(driver.to_owned())).expect("a store");
+        let root = dir.path().join(state);
+        fs_err::create_dir_all(root.parent().expect("it has one")).expect("makes");
+        let store = Store::open(&root, Arc::new(Ticks(AtomicI64::new(1))), &|_| Ok(driver.to_owned())).expect("a store");
         let session = store.session().expect("a session");
         let snapshotter = Snapshotter::new(store, session).expect("a known driver");
         assert_eq!(snapshotter.driver().name(), driver);
@@ -55,13 +62,16 @@ impl Lab {
     }
 
     pub fn unpack_bytes(&self, parent: Option<&Snapshot>, tar: &[u8]) -> Snapshot {
-        let active = self.snapshotter.apply(parent, &mut &*tar).unwrap_or_else(|error| panic!("{}: {}", self.driver, chain(&error)));
+        let active =
+            self.snapshotter.apply(parent, &mut &*tar).unwrap_or_else(|error| panic!("{}: {}", self.driver, chain(&error)));
         self.snapshotter.driver().commit(active, "layer").expect("commits")
     }
 
     pub fn layer(&self, snapshot: &Snapshot, times: &TimePolicy) -> Vec<u8> {
         let mut out = Vec::new();
-        self.snapshotter.write_layer(snapshot, times, &mut out).unwrap_or_else(|error| panic!("{}: {}", self.driver, chain(&error)));
+        self.snapshotter
+            .write_layer(snapshot, times, &mut out)
+            .unwrap_or_else(|error| panic!("{}: {}", self.driver, chain(&error)));
         out
     }
 
@@ -125,7 +135,9 @@ fn line(root: &Root, entry: &rbuild_fs::WalkEntry, detail: Detail, first: &mut B
             text.push_str(&format!(" {}", String::from_utf8_lossy(&content)));
         }
         (None, Kind::Symlink) => text.push_str(&format!(" -> {}", root.read_link(&entry.path).expect("a link").display())),
-        (None, Kind::CharDevice | Kind::BlockDevice) => text.push_str(&format!(" {:?} {}:{}", stat.kind, major(stat.rdev), minor(stat.rdev))),
+        (None, Kind::CharDevice | Kind::BlockDevice) => {
+            text.push_str(&format!(" {:?} {}:{}", stat.kind, major(stat.rdev), minor(stat.rdev)))
+        }
         (None, Kind::Fifo | Kind::Socket) => text.push_str(&format!(" {:?}", stat.kind)),
     }
     if detail == Detail::All {
@@ -136,10 +148,15 @@ fn line(root: &Root, entry: &rbuild_fs::WalkEntry, detail: Detail, first: &mut B
 }
 
 fn attributes(root: &Root, path: &Path) -> String {
-    let fd = root.open_path(path, false).expect("opens");
-    let found = rbuild_fs::xattr::list(fd.as_fd()).expect("lists");
+    let found = xattrs(root, path);
     let shown = found.iter().filter(|(name, _)| !name.windows(9).any(|part| part == b".overlay."));
     shown.map(|(name, value)| format!(" {}={}", String::from_utf8_lossy(name), String::from_utf8_lossy(value))).collect()
+}
+
+/// The extended attributes of a path without links.
+pub fn xattrs(root: &Root, path: &Path) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let dir = root.open_dir(path.parent().expect("not the root")).expect("opens");
+    rbuild_fs::xattr::list_at(dir.as_fd(), path.file_name().expect("not the root")).expect("lists")
 }
 
 pub fn major(rdev: u64) -> u32 {
