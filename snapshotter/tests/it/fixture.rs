@@ -84,6 +84,12 @@ impl Lab {
         self.lines(snapshot, Detail::All)
     }
 
+    /// As `full_tree`, but contents instead of which names share an inode. A layer does not say that a name that is otherwise unchanged left its
+    /// inode (as copying up does it).
+    pub(crate) fn contents(&self, snapshot: &Snapshot) -> Vec<String> {
+        self.lines(snapshot, Detail::Contents)
+    }
+
     fn lines(&self, snapshot: &Snapshot, detail: Detail) -> Vec<String> {
         let view = self.snapshotter.driver().view(snapshot).expect("a view");
         let root = view.root();
@@ -118,13 +124,14 @@ fn letter(kind: ChangeKind) -> char {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Detail {
     Content,
+    Contents,
     All,
 }
 
 fn line(root: &Root, entry: &rbuild_fs::WalkEntry, detail: Detail, first: &mut BTreeMap<u64, PathBuf>) -> String {
     let stat = &entry.stat;
     let mut text = entry.path.display().to_string();
-    let before = if stat.kind == Kind::Dir { None } else { first.get(&stat.ino).cloned() };
+    let before = if stat.kind == Kind::Dir || detail == Detail::Contents { None } else { first.get(&stat.ino).cloned() };
     first.entry(stat.ino).or_insert_with(|| entry.path.clone());
     match (before, stat.kind) {
         (Some(other), _) => text.push_str(&format!(" ={}", other.display())),
@@ -139,7 +146,7 @@ fn line(root: &Root, entry: &rbuild_fs::WalkEntry, detail: Detail, first: &mut B
         }
         (None, Kind::Fifo | Kind::Socket) => text.push_str(&format!(" {:?}", stat.kind)),
     }
-    if detail == Detail::All {
+    if detail != Detail::Content {
         let time = if stat.kind == Kind::Dir { String::new() } else { format!("@{}", stat.mtime.0) };
         text.push_str(&format!(" [{:o} {}:{}{time}{}]", stat.mode, stat.uid, stat.gid, attributes(root, &entry.path)));
     }
