@@ -17,7 +17,7 @@ pub struct Executor { _inner: () }
 
 impl Executor {
     /// `exe`: the program that calls `run_child_if_asked`: `None` is this one (/proc/self/exe).
-    pub fn new(exe: Option<PathBuf>) -> Result<Executor, ExecutorError> { todo!() }
+    pub fn new(exe: Option<PathBuf>) -> Result<Executor, ExecutorError> { Ok(Executor { _inner: () }) }
     pub fn spawn(&self, spec: Spec, stdio: Stdio) -> impl Future<Output = Result<Process, ExecutorError>> + Send { async { todo!() } }
 }
 
