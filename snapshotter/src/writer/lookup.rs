@@ -74,6 +74,17 @@ impl SnapshotWriter {
         }
     }
 
+    /// What the symbolic link at a literal path says. EINVAL for what is no link, ENOENT where nothing is.
+    pub fn read_link(&self, path: &Path) -> Result<PathBuf> {
+        let link = relative(path).and_then(|clean| {
+            let name = clean.file_name().ok_or_else(|| errno(libc::EINVAL))?;
+            let dir = self.dirs.lookup(clean.parent().unwrap_or(Path::new("")))?.ok_or_else(|| errno(libc::ENOENT))?;
+            self.dirs.entry(&dir, name)?.ok_or_else(|| errno(libc::ENOENT))?;
+            self.link_target(Some(&dir), name, true)?.ok_or_else(|| errno(libc::EINVAL))
+        });
+        link.map_err(on("read the link", path))
+    }
+
     fn open_file(&self, path: &Path) -> io::Result<File> {
         let name = path.file_name().ok_or_else(|| errno(libc::EISDIR))?;
         let dir = self.dirs.lookup(path.parent().unwrap_or(Path::new("")))?.ok_or_else(|| errno(libc::ENOENT))?;

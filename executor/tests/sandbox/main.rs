@@ -1,0 +1,12 @@
+//! Commands in real sandboxes, on a root of busybox.
+
+mod bed;
+
+mod ends;
+mod isolation;
+mod life;
+mod mounts;
+mod streams;
+mod stubs;
+mod terminal;
+mod users;
