@@ -20,6 +20,9 @@ use crate::instruction::{Heredoc, Instruction};
 use crate::lint::{Findings, Rule};
 use crate::source::{LineIndex, Source, Span};
 
+/// More mistakes are not shown: the file is no Dockerfile.
+const MOST_MISTAKES: usize = 100;
+
 /// A parsed file (all it could understand).
 #[derive(Clone, Debug)]
 pub struct Dockerfile {
@@ -52,6 +55,7 @@ pub fn parse(source: Source) -> (Dockerfile, Vec<Diagnostic>) {
         parser.diagnostics.push(Diagnostic::whole(code, message));
     }
     parser.diagnostics.sort_by_key(|diagnostic| diagnostic.span.as_ref().map_or(0, |span| span.start));
+    parser.diagnostics.truncate(MOST_MISTAKES);
     let lines = LineIndex::new(&source.text);
     let Parser { diagnostics, instructions, findings, .. } = parser;
     (Dockerfile { source, directives, instructions, findings, lines }, diagnostics)

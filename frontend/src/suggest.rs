@@ -6,6 +6,15 @@ const LONGEST: usize = 200;
 
 /// The option nearest to `word`; none when it is one of them or all are too far.
 pub(crate) fn nearest<'a>(word: &str, options: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    nearest_within(FARTHEST, word, options)
+}
+
+/// The same for words that may well be meant: short ones must be nearer.
+pub(crate) fn nearest_likely<'a>(word: &str, options: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    nearest_within(if word.len() < 5 { 1 } else { FARTHEST }, word, options)
+}
+
+fn nearest_within<'a>(farthest: usize, word: &str, options: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if word.len() > LONGEST {
         return None;
     }
@@ -18,7 +27,7 @@ pub(crate) fn nearest<'a>(word: &str, options: impl IntoIterator<Item = &'a str>
             continue;
         }
         let distance = distance(word, option);
-        if distance <= FARTHEST && best.is_none_or(|(least, _)| distance < least) {
+        if distance <= farthest && best.is_none_or(|(least, _)| distance < least) {
             best = Some((distance, option));
         }
     }

@@ -41,7 +41,7 @@ fn words_expand() {
         ("\"he", "error: unexpected end of statement while looking for matching double-quote"),
         (r"he\'llo", "he'llo"),
         (r"he\\llo", r"he\llo"),
-        (r"'he\'llo", "hello"),
+        (r"'he\'llo", r"he\llo"),
         ("abc\\", "abc"),
         ("$foo ${foo}x $foox", "bar barx "),
         ("'$foo' \"$foo\" \\$foo", "$foo bar $foo"),

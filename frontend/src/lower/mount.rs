@@ -1,6 +1,6 @@
-//! `RUN --mount`: bind, cache and tmpfs; secret and ssh are read and refused.
+//! `RUN --mount`: bind, cache, tmpfs and secret; ssh is read and refused.
 
-use rbuild_graph::{CacheMount, CacheSharing, Mount, MountKind};
+use rbuild_graph::{CacheMount, CacheSharing, Mount, MountKind, SecretEnv, SecretMount};
 
 use super::copy::clean;
 use super::run::Mounts;
@@ -58,7 +58,11 @@ impl Builder<'_, '_> {
             Type::Bind => MountKind::Bind,
             Type::Tmpfs => MountKind::Tmpfs { size: spec.size.filter(|size| *size > 0) },
             Type::Cache => MountKind::Cache(self.cache(spec, &target)),
-            Type::Secret | Type::Ssh => return Err(Some(self.refuse(spec, word).into())),
+            Type::Secret => {
+                self.secret(spec, mounts);
+                return Ok(());
+            }
+            Type::Ssh => return Err(Some(Diagnostic::unsupported("RUN --mount=type=ssh", word.span.clone()).into())),
         };
         let has_files = matches!(spec.kind, Type::Bind | Type::Cache);
         let edge = match (&spec.from, spec.kind) {
@@ -71,6 +75,27 @@ impl Builder<'_, '_> {
         let selector = Some(source).filter(|source| source != "/" && has_files);
         mounts.mounts.push(Mount { input, selector, target, output: None, readonly: spec.readonly, kind });
         Ok(())
+    }
+
+    /// A secret as a file, a variable, or both. Whether it was offered shows when the step runs, not when it is cached.
+    fn secret(&self, spec: &Spec, mounts: &mut Mounts) {
+        let id = spec.secret_id();
+        if let Some(name) = &spec.env {
+            let name = if name.is_empty() { id.clone() } else { name.clone() };
+            mounts.secret_env.push(SecretEnv { id: id.clone(), name, required: spec.required });
+        }
+        let target = match (spec.target.as_str(), &spec.env) {
+            ("", Some(_)) => return,
+            ("", None) => format!("/run/secrets/{}", id.rsplit('/').next().unwrap_or_default()),
+            (target, _) => self.absolute(target),
+        };
+        let (mode, uid, gid) = (spec.mode.unwrap_or(0o400), spec.uid.unwrap_or(0), spec.gid.unwrap_or(0));
+        let kind = MountKind::Secret(SecretMount { id, mode, uid, gid, required: spec.required });
+        mounts.mounts.push(Mount { input: None, selector: None, target, output: None, readonly: true, kind });
+    }
+
+    fn absolute(&self, target: &str) -> String {
+        if target.starts_with('/') { clean(target) } else { clean(&format!("{}/{target}", self.state.directory)) }
     }
 
     fn mount_origin(
@@ -86,11 +111,9 @@ impl Builder<'_, '_> {
     }
 
     fn mount_target(&self, spec: &Spec, word: &Word) -> Result<String, Option<Box<Diagnostic>>> {
-        let target = match spec.target.as_str() {
-            absolute if absolute.starts_with('/') => clean(absolute),
-            relative => clean(&format!("{}/{relative}", self.state.directory)),
-        };
-        if target == "/" && !matches!(spec.kind, Type::Secret | Type::Ssh) {
+        let target = self.absolute(&spec.target);
+        let may_be_empty = matches!(spec.kind, Type::Secret | Type::Ssh) && spec.target.is_empty();
+        if target == "/" && !may_be_empty {
             let message = format!("invalid mount target \"{target}\"");
             return Err(Some(Diagnostic::error("mount", message, word.span.clone()).into()));
         }
@@ -100,7 +123,8 @@ impl Builder<'_, '_> {
     fn cache(&self, spec: &Spec, target: &str) -> CacheMount {
         let namespace = self.lowerer.options.build_args.get("BUILDKIT_CACHE_MOUNT_NS").map_or("", String::as_str);
         let id = spec.id.clone().filter(|id| !id.is_empty());
-        let id = id.unwrap_or_else(|| if spec.target.starts_with('/') { target.to_owned() } else { spec.target.clone() });
+        let relative = || clean(&format!("/{}", spec.target)).split_off(1);
+        let id = id.unwrap_or_else(|| if spec.target.starts_with('/') { target.to_owned() } else { relative() });
         CacheMount {
             id: format!("{namespace}/{id}"),
             sharing: spec.sharing.unwrap_or(CacheSharing::Shared),
@@ -108,20 +132,5 @@ impl Builder<'_, '_> {
             uid: spec.uid.unwrap_or(0),
             gid: spec.gid.unwrap_or(0),
         }
-    }
-
-    /// A required secret that was not offered is the user's mistake, the rest is ours.
-    fn refuse(&self, spec: &Spec, word: &Word) -> Diagnostic {
-        let options = self.lowerer.options;
-        let (what, offered) = match spec.kind {
-            Type::Ssh => ("ssh", &options.ssh),
-            Type::Secret | Type::Bind | Type::Cache | Type::Tmpfs => ("secret", &options.secrets),
-        };
-        let id = spec.secret_id();
-        if spec.required && !offered.contains(&id) {
-            let hint = format!("pass it with --{what} id={id},…");
-            return Diagnostic::error("missing-secret", format!("{what} {id}: not found"), word.span.clone()).hint(hint);
-        }
-        Diagnostic::unsupported(&format!("RUN --mount=type={what}"), word.span.clone())
     }
 }

@@ -2,7 +2,7 @@
 
 use rbuild_graph::{
     ActionInput, Edge, ExecOp, FileAction, FileActionKind, FileOp, InputIndex, MakeFile, Mount, MountKind, NetworkMode, Op,
-    OutputIndex, SecurityMode, Vertex, VertexMeta,
+    OutputIndex, SecretEnv, SecurityMode, Vertex, VertexMeta,
 };
 
 use super::stage::Builder;
@@ -22,6 +22,7 @@ const DEFAULT_HOSTNAME: &str = "buildkitsandbox";
 pub(super) struct Mounts {
     pub(super) inputs: Vec<Edge>,
     pub(super) mounts: Vec<Mount>,
+    pub(super) secret_env: Vec<SecretEnv>,
 }
 
 impl Mounts {
@@ -68,14 +69,15 @@ impl Builder<'_, '_> {
         }
         let meta = self.run_meta(heredocs, instruction);
         let created_by = format!("RUN {} # buildkit", self.history_command(&args));
-        let op = Op::Exec(self.exec(args, network, collected.mounts));
-        let vertex = Vertex { op, inputs: collected.inputs, platform: self.state.platform.clone() };
+        let Mounts { inputs, mounts, secret_env } = collected;
+        let op = Op::Exec(self.exec(args, network, mounts, secret_env));
+        let vertex = Vertex { op, inputs, platform: self.state.platform.clone() };
         let edge = self.lowerer.add(vertex, meta);
         self.state.edge = Some(edge);
         self.commit(created_by, Some(edge));
     }
 
-    fn exec(&self, args: Vec<String>, network: NetworkMode, mounts: Vec<Mount>) -> ExecOp {
+    fn exec(&self, args: Vec<String>, network: NetworkMode, mounts: Vec<Mount>, secret_env: Vec<SecretEnv>) -> ExecOp {
         let options = self.lowerer.options;
         let hostname = options.build_args.get("BUILDKIT_SANDBOX_HOSTNAME").filter(|name| !name.is_empty());
         ExecOp {
@@ -91,7 +93,7 @@ impl Builder<'_, '_> {
             shm_size: options.shm_size,
             cgroup_parent: None,
             proxy: self.globals.proxy.clone(),
-            secret_env: Vec::new(),
+            secret_env,
             mounts,
         }
     }

@@ -60,7 +60,7 @@ impl<'a> Lowerer<'a> {
     ) -> Option<Finished> {
         let stage = &plan.stages[index];
         let from_stage = matches!(stage.base, Base::Stage(_));
-        let has_source = !from_stage && stage.base != Base::Scratch;
+        let has_source = matches!(stage.base, Base::Image(_));
         let steps = stage.steps.iter().filter(|step| step.instruction.kind.is_step()).count();
         let mut counter = Counter::new(plan.title(index), steps + usize::from(has_source));
         let state = self.base_state(plan, finished, index, &mut counter)?;

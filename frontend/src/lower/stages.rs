@@ -133,6 +133,7 @@ impl<'a> Lowerer<'a> {
         if plan.stages.is_empty() && self.errors() == before {
             self.diagnostics.push(Diagnostic::whole("no-stage", "dockerfile contains no stages to build"));
         }
+        self.warn_of_later_stages(&plan);
         self.replace_by_contexts(&mut plan);
         for index in 0..plan.stages.len() {
             let mut steps = std::mem::take(&mut plan.stages[index].steps);
@@ -145,6 +146,21 @@ impl<'a> Lowerer<'a> {
 
     pub(super) fn errors(&self) -> usize {
         self.diagnostics.iter().filter(|diagnostic| diagnostic.severity == crate::Severity::Error).count()
+    }
+
+    /// FROM looks back only: the name of a later stage means an image (spec G-7).
+    fn warn_of_later_stages(&mut self, plan: &Plan<'_>) {
+        for (index, stage) in plan.stages.iter().enumerate() {
+            let is_image = matches!(stage.base, Base::Image(_));
+            let later = plan.stage_named(&stage.base_name).is_some_and(|later| later > index);
+            if is_image && later {
+                let name = &stage.base_name;
+                let message = format!("`{name}` is taken for an image: the stage of that name comes later");
+                let span = stage.instruction.span.clone();
+                self.diagnostics
+                    .push(Diagnostic::warning("later-stage", message, span).hint("move that stage up to build from it"));
+            }
+        }
     }
 
     /// A named context with a stage's name stands for the stage.
@@ -356,7 +372,7 @@ impl<'a> Lowerer<'a> {
             return Some(Origin::Scratch);
         }
         let earlier = plan.stages[..index].iter().filter_map(|stage| stage.name.as_deref());
-        if let Some(near) = suggest::nearest(name, earlier) {
+        if let Some(near) = suggest::nearest_likely(name, earlier) {
             let message = format!("no stage is named `{name}`: it is taken for an image");
             let warning = Diagnostic::warning("unknown-stage", message, from.span.clone());
             self.diagnostics.push(warning.did_you_mean(Some(near)));

@@ -31,7 +31,7 @@ impl Parser {
         let (base, name) = match words.as_slice() {
             [base] => (base, None),
             [base, keyword, name] if keyword.text.eq_ignore_ascii_case("as") => {
-                self.from_casing(arguments, keyword, name, comments);
+                self.lint_casing(arguments, keyword, name, comments);
                 (base, Some(stage_name(name)?))
             }
             _ => {
@@ -45,7 +45,7 @@ impl Parser {
         Ok(From { base: base.clone(), name, platform: flags.text("platform") })
     }
 
-    fn from_casing(&mut self, arguments: &Arguments<'_>, keyword: &Word, name: &Word, comments: &[String]) {
+    fn lint_casing(&mut self, arguments: &Arguments<'_>, keyword: &Word, name: &Word, comments: &[String]) {
         if name.text != name.text.to_lowercase() {
             let message = format!("Stage name '{}' should be lowercase", name.text);
             self.findings.report(Rule::StageNameCasing, &name.span, comments, message);
