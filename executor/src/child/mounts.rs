@@ -112,13 +112,12 @@ pub(super) fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Resul
 
 /// Paths in the options are relative to the base, because mount(2) takes only a page of them.
 fn overlay_options(lower: &[String], upper: Option<&str>, work: Option<&str>, userxattr: bool) -> String {
+    // `off` would mean to follow, on kernels that always do, and conflict with userxattr.
     let mut options = format!("lowerdir={},redirect_dir=nofollow,index=off,metacopy=off", lower.join(":"));
     if let (Some(upper), Some(work)) = (upper, work) {
         options.push_str(&format!(",upperdir={upper},workdir={work}"));
     }
     if userxattr {
-        // userxattr implies both, and conflicts with their being named.
-        options = options.replace(",redirect_dir=nofollow", "").replace(",metacopy=off", "");
         options.push_str(",userxattr");
     }
     options

@@ -150,8 +150,8 @@ fn a_hostile_root_stays_in_its_root() {
     assert_eq!(fs::read_dir(&outside).unwrap().count(), 1);
 }
 
-#[test]
-fn overlays_from_short_paths() {
+#[track_caller]
+fn check_overlay(userxattr: bool) {
     let bed = Bed::new();
     let base = bed.outside("overlay");
     for directory in ["upper", "work"] {
@@ -163,9 +163,15 @@ fn overlays_from_short_paths() {
         lower: vec!["../root".to_owned()],
         upper: Some("upper".to_owned()),
         work: Some("work".to_owned()),
-        userxattr: false,
+        userxattr,
     };
     assert!(stdout(spec).contains(" overlay "));
     assert_eq!(fs::read_to_string(base.join("upper/file")).unwrap(), "written\n");
     assert!(!bed.path("file").exists());
+}
+
+#[test]
+fn overlays_from_short_paths() {
+    check_overlay(false);
+    check_overlay(true);
 }
