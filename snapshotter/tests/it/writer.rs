@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rbuild_snapshotter::{Attrs, EntryKind, Result, SnapshotWriter};
 
-use crate::fixture::{Lab, chain, each, mode, put};
+use crate::fixture::{Lab, chain, each, mode, put, xattrs};
 
 /// One operation: `put PATH CONTENT`, `dir PATH`, `dirs PATH`, `link PATH TARGET`, `hard PATH TARGET`, `rm PATH`, `mode PATH MODE`, `time PATH
 /// SECONDS`, `fifo PATH`, `char PATH MAJOR MINOR`.
@@ -68,8 +68,16 @@ fn base_with(changed: &[(&str, &[&'static str])]) -> Vec<&'static str> {
 fn adding() {
     check(&[], &base_with(&[]), &[]);
     check(&["put /etc/c C"], &base_with(&[("etc/b B", &["etc/b B", "etc/c C"])]), &["P etc", "A etc/c"]);
-    check(&["put /etc/deep/y Y"], &base_with(&[("etc/deep/x X", &["etc/deep/x X", "etc/deep/y Y"])]), &["P etc", "P etc/deep", "A etc/deep/y"]);
-    check(&["dirs /new/a/b"], &base_with(&[("lib -> etc", &["lib -> etc", "new/", "new/a/", "new/a/b/"]), ]), &["A new", "A new/a", "A new/a/b"]);
+    check(
+        &["put /etc/deep/y Y"],
+        &base_with(&[("etc/deep/x X", &["etc/deep/x X", "etc/deep/y Y"])]),
+        &["P etc", "P etc/deep", "A etc/deep/y"],
+    );
+    check(
+        &["dirs /new/a/b"],
+        &base_with(&[("lib -> etc", &["lib -> etc", "new/", "new/a/", "new/a/b/"])]),
+        &["A new", "A new/a", "A new/a/b"],
+    );
     check(&["fifo /empty/f"], &base_with(&[("empty/", &["empty/", "empty/f Fifo"])]), &["P empty", "A empty/f"]);
     check(&["char /null 1 3"], &base_with(&[("lib -> etc", &["lib -> etc", "null CharDevice 1:3"])]), &["A null"]);
 }
@@ -79,7 +87,11 @@ fn replacing() {
     check(&["put /etc/a changed"], &base_with(&[("etc/a A", &["etc/a changed"])]), &["P etc", "M etc/a"]);
     check(&["put /lib file"], &base_with(&[("lib -> etc", &["lib file"])]), &["M lib"]);
     check(&["link /etc/a b"], &base_with(&[("etc/a A", &["etc/a -> b"])]), &["P etc", "M etc/a"]);
-    check(&["rm /etc/deep", "put /etc/deep file"], &base_with(&[("etc/deep/", &["etc/deep file"]), ("etc/deep/x X", &[])]), &["P etc", "M etc/deep"]);
+    check(
+        &["rm /etc/deep", "put /etc/deep file"],
+        &base_with(&[("etc/deep/", &["etc/deep file"]), ("etc/deep/x X", &[])]),
+        &["P etc", "M etc/deep"],
+    );
     check(&["rm /lib", "dir /lib", "put /lib/x X"], &base_with(&[("lib -> etc", &["lib/", "lib/x X"])]), &["M lib", "A lib/x"]);
     check(&["put /one new"], &base_with(&[("one 1", &["one new"]), ("two =one", &["two 1"])]), &["M one"]);
 }
@@ -92,7 +104,8 @@ fn removing() {
     check(&["put /etc/c C", "rm /etc/c"], &base_with(&[]), &[]);
     check(&["put /etc/a new", "rm /etc/a"], &base_with(&[("etc/a A", &[])]), &["P etc", "D etc/a"]);
     // Removed and made again: what the parent had in it stays hidden, and is deleted entry by entry.
-    let gone: [(&str, &[&'static str]); 4] = [("etc/a A", &[]), ("etc/b B", &["etc/c C"]), ("etc/deep/", &[]), ("etc/deep/x X", &[])];
+    let gone: [(&str, &[&'static str]); 4] =
+        [("etc/a A", &[]), ("etc/b B", &["etc/c C"]), ("etc/deep/", &[]), ("etc/deep/x X", &[])];
     check(&["rm /etc", "dir /etc", "put /etc/c C"], &base_with(&gone), &["M etc", "D etc/a", "D etc/b", "A etc/c", "D etc/deep"]);
     check(&["rm /empty", "dir /empty"], &base_with(&[]), &[]);
     check(
@@ -121,7 +134,11 @@ fn hard_links() {
     check(&["hard /etc/c /etc/a"], &base_with(&[("etc/b B", &["etc/b B", "etc/c =etc/a"])]), &["P etc", "M etc/a", "A etc/c"]);
     check(&["hard /three /two"], &base_with(&[("two =one", &["three 1", "two =three"])]), &["A three", "M two"]);
     check(&["hard /l /lib"], &base_with(&[("lib -> etc", &["l -> etc", "lib =l"])]), &["A l", "M lib"]);
-    check(&["put /x X", "hard /y /x", "mode /y 600", "put /x Z"], &base_with(&[("two =one", &["two =one", "x Z", "y X"])]), &["A x", "A y"]);
+    check(
+        &["put /x X", "hard /y /x", "mode /y 600", "put /x Z"],
+        &base_with(&[("two =one", &["two =one", "x Z", "y X"])]),
+        &["A x", "A y"],
+    );
 }
 
 #[test]
@@ -168,12 +185,27 @@ fn short_sources_leave_nothing() {
 #[test]
 fn resolving_and_reading() {
     each(|lab| {
-        let base = lab.unpack(None, &[
-            "dir usr", "dir usr/lib", "link lib usr/lib", "link abs /usr", "link up ../../../usr", "file usr/lib/f F", "link loop loop", "link dangling nowhere/x",
-        ]);
+        let base = lab.unpack(
+            None,
+            &[
+                "dir usr",
+                "dir usr/lib",
+                "link lib usr/lib",
+                "link abs /usr",
+                "link up ../../../usr",
+                "file usr/lib/f F",
+                "link loop loop",
+                "link dangling nowhere/x",
+            ],
+        );
         lab.write(Some(&base), |writer| {
             let check = |path: &str, follow: bool, expected: &str| {
-                assert_eq!(writer.resolve(Path::new(path), follow).expect("resolves"), PathBuf::from(expected), "{} {path}", lab.driver);
+                assert_eq!(
+                    writer.resolve(Path::new(path), follow).expect("resolves"),
+                    PathBuf::from(expected),
+                    "{} {path}",
+                    lab.driver
+                );
             };
             check("/lib/f", true, "/usr/lib/f");
             check("lib", false, "/lib");
@@ -200,9 +232,9 @@ fn resolving_and_reading() {
 #[test]
 fn metadata_is_complete() {
     each(|lab| {
-        let xattrs = vec![(b"security.capability".to_vec(), capability()), (b"user.note".to_vec(), b"hello".to_vec())];
-        let note = vec![xattrs[1].clone()];
-        let owned = Attrs { mode: 0o4755, uid: 12, gid: 34, mtime: Some((5, 600)), xattrs };
+        let given = vec![(b"security.capability".to_vec(), capability()), (b"user.note".to_vec(), b"hello".to_vec())];
+        let note = vec![given[1].clone()];
+        let owned = Attrs { mode: 0o4755, uid: 12, gid: 34, mtime: Some((5, 600)), xattrs: given };
         let foreign = Attrs {
             xattrs: vec![
                 (b"trusted.overlay.opaque".to_vec(), b"y".to_vec()),
@@ -217,9 +249,7 @@ fn metadata_is_complete() {
             writer.write_file(Path::new("/d/f"), &mut &b"F"[..], 1, &owned).expect("writes");
         });
         let root = |snapshot| lab.snapshotter.driver().view(snapshot).expect("a view");
-        let xattrs_of = |view: &rbuild_snapshotter::View, path: &str| {
-            rbuild_fs::xattr::list(view.root().open_path(Path::new(path), false).expect("opens").as_fd()).expect("lists")
-        };
+        let xattrs_of = |view: &rbuild_snapshotter::View, path: &str| xattrs(view.root(), Path::new(path));
         assert_eq!(xattrs_of(&root(&base), "planted"), []);
         // Copied up by something that is written beneath, and by a link.
         let state = lab.write(Some(&base), |writer| {
@@ -234,12 +264,12 @@ fn metadata_is_complete() {
         }
         let stat = view.root().stat(Path::new("d"), false).expect("stats").expect("is there");
         assert_eq!((stat.mode, stat.uid, stat.gid), (0o3711, 12, 34), "{}", lab.driver);
-assert_eq!(xattrs_of(&view, "d"), note, "{}", lab.driver);
+        assert_eq!(xattrs_of(&view, "d"), note, "{}", lab.driver);
     });
 }
 
 /// VFS_CAP_REVISION_2 with CAP_NET_RAW effective.
-pub fn capability() -> Vec<u8> {
+pub(crate) fn capability() -> Vec<u8> {
     let mut value = vec![1, 0, 0, 2, 0, 0x20, 0, 0];
     value.resize(20, 0);
     value
