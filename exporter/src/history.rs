@@ -121,7 +121,8 @@ mod tests {
     /// An entry as text: `name`, `name!` (empty), `name@time`, `name=layer`.
     fn entry(text: &str) -> Entry {
         let (text, layer) = text.split_once('=').map_or((text, None), |(text, layer)| (text, layer.parse().ok()));
-        let (text, created) = text.split_once('@').map_or((text, None), |(text, time)| (text, Some(format!("2020-01-01T00:00:{time}Z"))));
+        let (text, created) =
+            text.split_once('@').map_or((text, None), |(text, time)| (text, Some(format!("2020-01-01T00:00:{time}Z"))));
         let name = text.strip_suffix('!');
         let created_by = Some(name.unwrap_or(text).to_owned());
         (History { created, created_by, empty_layer: name.is_some(), ..History::default() }, layer)
@@ -156,7 +157,7 @@ mod tests {
         check("a=0 b=1", 0, &[10, 20], None, "a@10 b@20");
         check("base@01 env! run=0 cmd!", 1, &[10], None, "base@01 env!@10 run@10 cmd!@10");
         check("base@01 env! cmd!", 1, &[], None, "base@01 env!@01 cmd!@01");
-        check("run=0 cmd! run=1 cmd!", 0, &[10, 20], None, "run@10 cmd!@10 run@20 cmd!@20");
+        check("run=0 cmd! run=1 cmd!", 0, &[10, 20], None, "run@10 cmd!@20 run@20 cmd!@20");
         check("env! run=0 cmd! run=1", 0, &[10, 20], None, "env!@10 run@10 cmd!@10 run@20");
         check("base@01 label! base@05 cmd!", 2, &[], None, "base@01 label!@05 base@05 cmd!@05");
         check("base env!", 1, &[], None, "base@- env!@-");

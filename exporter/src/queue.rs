@@ -76,7 +76,11 @@ fn start_background() -> Sender<Job> {
 fn run_jobs(jobs: &Receiver<Job>) {
     for Job { snapshotter, snapshot, spec } in jobs {
         if let Err(error) = layer::layer(&snapshotter, &snapshot, &spec) {
-            tracing::debug!(error = &error as &dyn std::error::Error, snapshot = snapshot.id.0, "a layer failed in the background");
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                snapshot = snapshot.id.0,
+                "a layer failed in the background"
+            );
         }
     }
 }

@@ -8,7 +8,7 @@ use rbuild_fs::Root;
 use rbuild_fs::archive::{Codec, Compression, decoder};
 use rbuild_oci::{Descriptor, Digest, LayerCompression};
 use rbuild_snapshotter::{Snapshot, Snapshotter};
-use rbuild_store::{LayerRow, Resource};
+use rbuild_store::Resource;
 
 use crate::digesting::{Passed, TapReader};
 use crate::error::{AtPath, ExportError, InStream, Result};
@@ -30,7 +30,6 @@ pub(crate) enum LayerSource {
 pub(crate) struct VirtualLayer {
     pub(crate) snapshot: Snapshot,
     pub(crate) spec: LayerSpec,
-    pub(crate) row: LayerRow,
 }
 
 /// Finds a layer's blob and leases what it is made of. `layout` is looked at last.
@@ -55,10 +54,10 @@ pub(crate) fn locate(snapshotter: &Snapshotter, blob: &Digest, layout: Option<&P
 
 /// The snapshot that a blob was made from, if it is still there.
 fn made_before(snapshotter: &Snapshotter, blob: &Digest) -> Result<Option<VirtualLayer>> {
-    let Some((key, row)) = snapshotter.store().layer_by_blob(blob)? else { return Ok(None) };
+    let Some((key, _)) = snapshotter.store().layer_by_blob(blob)? else { return Ok(None) };
     let Some(spec) = LayerSpec::from_key(&key) else { return Ok(None) };
     let snapshot = snapshotter.open(&key.snapshot)?;
-    Ok(snapshot.map(|snapshot| VirtualLayer { snapshot, spec, row }))
+    Ok(snapshot.map(|snapshot| VirtualLayer { snapshot, spec }))
 }
 
 fn open_in_layout(directory: &Path, blob: &Digest) -> Result<LayerSource> {
@@ -87,7 +86,7 @@ impl LayerSource {
 impl VirtualLayer {
     fn stream(self, snapshotter: &Snapshotter) -> Result<PipeReader> {
         let snapshotter = snapshotter.clone();
-        let VirtualLayer { snapshot, spec, row: _ } = self;
+        let VirtualLayer { snapshot, spec } = self;
         let id = snapshot.id.clone();
         pipe::produce("layer-again", move |out| {
             snapshotter.write_layer(&snapshot, &spec.times, out).map_err(|error| io::Error::other(ExportError::from(error)))

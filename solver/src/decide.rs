@@ -91,7 +91,11 @@ impl Machine {
     }
 
     /// A hit, when every needed output has a result; else the best keys that are known.
-    pub(crate) fn take_found(&mut self, vertex: usize, found: Found) {
+    pub(crate) fn take_found(&mut self, vertex: usize, mut found: Found) {
+        for (position, output) in self.nodes[vertex].needed().into_iter().zip(&mut found.outputs) {
+            let lost = &self.nodes[vertex].outputs[position as usize].lost;
+            output.matched.iter_mut().for_each(|found| found.results.retain(|stored| !lost.contains(&stored.result)));
+        }
         let rechecked = self.nodes[vertex].stage == Stage::Rechecking;
         let is_hit = found.outputs.iter().all(|output| output.matched.first().is_some_and(|best| !best.results.is_empty()));
         for (position, output) in self.nodes[vertex].needed().into_iter().zip(found.outputs) {

@@ -52,6 +52,8 @@ pub(crate) struct Output {
     pub(crate) records: Vec<RecordId>,
     /// Saved results of `records[0]`, the next to try last.
     pub(crate) results: Vec<ResultId>,
+    /// Results that could not be loaded; a look-up may still see them.
+    pub(crate) lost: Vec<ResultId>,
 }
 
 /// Where a vertex stands.

@@ -37,6 +37,7 @@ impl Machine {
         let state = &mut self.nodes[vertex].outputs[output];
         let (record, lost) = (state.records.first().copied(), state.results.pop());
         if let (Some(record), Some(lost)) = (record, lost) {
+            state.lost.push(lost.clone());
             self.actions.push(Action::Forget(record, lost));
         }
         if self.nodes[vertex].stage != Stage::Loading || self.stopping {

@@ -179,6 +179,30 @@ async fn a_step_without_cache_runs_and_replaces_what_was_known() {
 }
 
 #[tokio::test]
+async fn what_was_made_from_a_replaced_result_is_not_used() {
+    let lab = lab("");
+    lab.world.behave("run", impure());
+    let run = |build: &mut Build| {
+        let base = build.add("base", &[]);
+        build.add("run", &[base])
+    };
+    let more = |build: &mut Build| {
+        let run = run(build);
+        build.add("more", &[run])
+    };
+    lab.run(more).await;
+    for _ in 0..2 {
+        let (renewed, _) = lab
+            .run(|build| {
+                build.no_cache.insert("run".into());
+                run(build)
+            })
+            .await;
+        assert_eq!(lab.run(more).await, (format!("more({renewed})"), vec!["load run".into(), "run more".into()]));
+    }
+}
+
+#[tokio::test]
 async fn a_copy_hits_by_content_above_a_step_without_cache() {
     let lab = lab("");
     lab.world.behave("tidy", Behaviour { value: Some("binary".into()), impure: true, ..Behaviour::default() });

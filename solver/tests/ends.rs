@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use rbuild_graph::{Edge, VertexDigest};
 use rbuild_solver::{SolveError, StepStatus};
-use support::{Behaviour, Build, Events, Lab};
+use support::{Behaviour, Build, Events, Fault, Lab};
 use tokio::sync::watch;
 
 fn failing() -> Behaviour {
-    Behaviour { fails: true, ..Behaviour::default() }
+    Behaviour { fault: Some(Fault::Run), ..Behaviour::default() }
 }
 
 fn gated(gate: &watch::Receiver<bool>) -> Behaviour {
@@ -37,12 +37,8 @@ async fn the_first_failure_ends_all_others() {
     let above = build.add("above", &[bad]);
     let join = build.add("join", &[slow, above]);
     let (outcome, events) = lab.solve(build, &[join]).await;
-    match outcome.unwrap_err() {
-        SolveError::Step { vertex, meta, source } => {
-            assert_eq!((vertex, meta.name.as_str(), source.0.as_str()), (bad.vertex, "bad", "bad failed"));
-        }
-        other => panic!("{other:?}"),
-    }
+    let SolveError::Step { vertex, meta, source } = outcome.unwrap_err() else { panic!("not the step's failure") };
+    assert_eq!((vertex, meta.name.as_str(), source.0.as_str()), (bad.vertex, "bad", "bad failed"));
     let ends = events.ends();
     assert_eq!(ends.get("bad"), Some(&StepStatus::Failed("bad failed".into())));
     assert_eq!(ends.get("base"), Some(&StepStatus::Completed));
@@ -68,7 +64,7 @@ async fn a_failure_of_a_content_key_is_the_steps() {
     let lab = Lab::default();
     lab.world.behave("context", Behaviour { content_only: true, ..Behaviour::default() });
     let by_content = BTreeSet::from([1]);
-    lab.world.behave("copy", Behaviour { by_content, content_fails: true, ..Behaviour::default() });
+    lab.world.behave("copy", Behaviour { by_content, fault: Some(Fault::Content), ..Behaviour::default() });
     let mut build = Build::default();
     let (base, context) = (build.add("base", &[]), build.add("context", &[]));
     let copy = build.add("copy", &[base, context]);
@@ -81,7 +77,7 @@ async fn a_failure_of_a_content_key_is_the_steps() {
 async fn a_content_key_that_only_completes_a_record_may_fail() {
     let lab = Lab::default();
     let by_content = BTreeSet::from([1]);
-    lab.world.behave("copy", Behaviour { by_content, content_fails: true, ..Behaviour::default() });
+    lab.world.behave("copy", Behaviour { by_content, fault: Some(Fault::Content), ..Behaviour::default() });
     let make = |build: &mut Build| {
         let base = build.add("base", &[]);
         let stage = build.add("stage", &[base]);

@@ -97,11 +97,18 @@ pub(crate) struct Behaviour {
     pub(crate) value: Option<String>,
     /// Whether each execution gives another value.
     pub(crate) impure: bool,
-    pub(crate) fails: bool,
-    /// Its content keys cannot be computed.
-    pub(crate) content_fails: bool,
+    pub(crate) fault: Option<Fault>,
     /// Runs until it is cancelled, or until the gate opens.
     pub(crate) gate: Option<watch::Receiver<bool>>,
+}
+
+/// How a step goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Fault {
+    /// Executing it fails.
+    Run,
+    /// Its content keys cannot be computed.
+    Content,
 }
 
 /// Values that were saved, across builds: the fake state directory.
@@ -186,7 +193,7 @@ impl Worker for World {
         tokio::task::yield_now().await;
         self.note("key", vertex);
         let behaviour = self.behaviour(vertex);
-        if behaviour.content_fails {
+        if behaviour.fault == Some(Fault::Content) {
             return Err(Failure(format!("no content for {}", name(vertex))));
         }
         let read = if behaviour.by_content.contains(&input) { selected(&output.text) } else { &output.text };
@@ -201,7 +208,7 @@ impl Worker for World {
             opened.ok_or_else(|| Failure("cancelled".into()))?.expect("the test holds the gate");
         }
         tokio::task::yield_now().await;
-        if behaviour.fails {
+        if behaviour.fault == Some(Fault::Run) {
             return Err(Failure(format!("{} failed", name(vertex))));
         }
         let read = |(at, value): (usize, &Value)| {
