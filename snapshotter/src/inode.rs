@@ -75,7 +75,7 @@ fn timespec((seconds, nanoseconds): (i64, u32)) -> Timespec {
     Timespec { tv_sec: seconds, tv_nsec: nanoseconds.min(999_999_999).into() }
 }
 
-/// All attributes of an open directory (O_PATH is fine), for a copy.
+/// All attributes of an open directory (not an O_PATH one), for a copy.
 pub(crate) fn attrs_of_dir(dir: BorrowedFd<'_>) -> io::Result<Attrs> {
     let stat = Stat::of(dir)?;
     Ok(attrs(&stat, xattr::list(dir)?))

@@ -232,7 +232,8 @@ fn copy_up_one(parent: &Dir, dir: &Dir) -> io::Result<OwnedFd> {
         Err(error) => return Err(error),
     }
     let upper = place::open_dir(above, name)?;
-    inode::finish(upper.as_fd(), &inode::attrs_of_dir(lower)?, Origin::State)?;
+    let readable = at::open_beneath(lower, Path::new(""))?;
+    inode::finish(upper.as_fd(), &inode::attrs_of_dir(readable.as_fd())?, Origin::State)?;
     inode::set_mtime(above, before)?;
     Ok(upper)
 }
