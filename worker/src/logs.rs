@@ -39,7 +39,7 @@ impl Log {
 
     pub(crate) async fn write(&self, chunk: Vec<u8>) {
         // A log that cannot be written fails in `finish`; the step goes on.
-        let _ = self.chunks.send(chunk).await;
+        self.chunks.send(chunk).await.ok();
     }
 
     /// Waits until all is written.

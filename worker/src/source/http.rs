@@ -162,7 +162,8 @@ async fn receive(
             break;
         }
     }
-    let _ = chunks.send(Piece::End).await;
+    // Who does not listen any more has failed, and says so below.
+    chunks.send(Piece::End).await.ok();
     drop(chunks);
     let written = writing.await.unwrap_or_else(|error| Err(WorkError::Internal(error.to_string())));
     let BlobStat { digest, size } = written.map_err(|error| match error {
