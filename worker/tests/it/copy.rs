@@ -1,10 +1,8 @@
 //! What COPY writes, on both drivers.
 
-mod support;
-
 use rbuild_graph::{Chmod, Copy, Owner, Timestamp, UserName};
 use rbuild_worker::{Output, WorkError};
-use support::{Bench, DRIVERS, NOW, context, copy, describe, lines, message, plant};
+use crate::support::{Bench, DRIVERS, NOW, context, copy, describe, lines, message, plant};
 
 /// Copies from a context onto a base and compares the whole result, or the error.
 fn check(source: &str, base: &str, copy: &Copy, expected: Result<&str, &str>) {
