@@ -164,12 +164,8 @@ async fn a_failing_step_says_where_and_how() {
     let lab = lab();
     let (result, events) = lab.build(lab.request("FROM busybox\nENV A=b\nRUN exit 3\nRUN never\n")).await;
     let error = result.unwrap_err();
-    assert_eq!(
-        (error.class(), error.to_string().as_str()),
-        (ErrorClass::Run, "failed to solve: [3/4] RUN exit 3"),
-        "{events:?}",
-        events = events.steps(&StepStatus::Completed)
-    );
+    assert_eq!((error.class(), error.to_string().as_str()), (ErrorClass::Run, "failed to solve: [2/3] RUN exit 3"));
+    assert!(!events.steps(&StepStatus::Started).contains("RUN never"));
     let BuildError::Step { lines, source, .. } = error else { panic!("not a step") };
     assert_eq!(lines, Some((3, 3)));
     assert!(matches!(*source, WorkError::Process { code: Some(3), .. }), "{source:?}");
