@@ -148,6 +148,45 @@ async fn named_contexts_are_directories_layouts_and_images() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_directory_is_a_base() {
+    let lab = lab();
+    let mut request = lab.request("FROM root\nRUN cat /etc/group > /copy\n");
+    request.named_contexts = [("root".to_owned(), ContextSource::Directory(lab.path("rootfs")))].into();
+    request.outputs = vec![output(OutputKind::Local(lab.path("out"))), output(OutputKind::Store)];
+    let image = lab.build(request).await.0.unwrap().image.unwrap();
+    assert_eq!(fs_err::read_to_string(lab.path("out/copy")).unwrap(), "root:x:0:\n");
+    assert_eq!(image.parts.layers.len(), 2);
+    assert_eq!(image.image_config.history.iter().filter(|entry| !entry.empty_layer).count(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_request_cannot_have_is_told() {
+    let lab = lab();
+    let mut request = lab.request("FROM busybox\n");
+    request.pull = true;
+    let (result, events) = lab.build(request).await;
+    result.unwrap();
+    assert_eq!(events.warnings(), ["--pull: pulling comes with the registry client, so stored images are used as they are"]);
+
+    let mut request = lab.request("FROM busybox\nCOPY a.txt /\n");
+    request.context = Context::Directory { path: lab.path("nowhere"), ignore: None };
+    let error = lab.build(request).await.0.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Dockerfile);
+    assert!(error.to_string().starts_with("context `context` could not be read at `/"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_digest_names_a_base() {
+    let lab = lab();
+    let row = lab.snapshotter.store().images().unwrap().remove(0);
+    let text = format!("FROM busybox:other@{}\nCOPY a.txt /\n", row.manifest);
+    assert_eq!(lab.build(lab.request(&text)).await.0.unwrap().image.unwrap().parts.layers.len(), 2);
+    let missing = rbuild_oci::Digest::of(b"nothing");
+    let error = lab.build(lab.request(&format!("FROM busybox@{missing}\n"))).await.0.unwrap_err();
+    assert!(matches!(error, BuildError::ImageNotFound { .. }), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_missing_image_is_named_with_what_helps() {
     let lab = lab();
     let (result, events) = lab.build(lab.request("FROM busibox\n")).await;
