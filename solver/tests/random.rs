@@ -177,6 +177,7 @@ fn check(steps: Vec<Step>, changes: &[Change]) {
             | Change::Edit(..) => check_build(&model, &lab, &runtime, change),
         }
     }
+    check_build(&model, &lab, &runtime, &Change::Nothing);
     check_rebuild(&model, &lab, &runtime);
 }
 
