@@ -178,8 +178,10 @@ fn find_user(tree: &Tree, spec: &str) -> Result<ResolvedUser, ExecutorError> {
 }
 
 fn working_directory(tree: &Tree, path: &str, user: &ResolvedUser) -> Result<OwnedFd, ExecutorError> {
-    let made = rooted::ensure(tree.root(), Path::new(path), Leaf::Directory, Some((user.uid, user.gid)));
-    Ok(made.step(|| format!("create the working directory `{path}`"))?.opened)
+    // Part of what the command leaves behind, not a mount point.
+    let made = &mut Vec::new();
+    let opened = rooted::ensure(tree.root(), Path::new(path), Leaf::Directory, Some((user.uid, user.gid)), made);
+    opened.step(|| format!("create the working directory `{path}`"))
 }
 
 /// Tells the supervisor which mount points were made.

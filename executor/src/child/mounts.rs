@@ -57,6 +57,8 @@ impl Filesystem {
 
     fn mount(&self) -> io::Result<OwnedFd> {
         let context = fsopen(self.kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+        // What mount(8) shows first.
+        fsconfig_set_string(&context, "source", self.kind)?;
         for (key, value) in &self.options {
             match value {
                 Some(value) => fsconfig_set_string(&context, key.as_str(), value.as_str())?,

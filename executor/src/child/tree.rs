@@ -68,10 +68,9 @@ impl Tree {
         let step = || format!("mount on `{}`", target.display());
         let is_directory = rooted::file_type(mount).step(step)? == FileType::Directory;
         let leaf = if is_directory { Leaf::Directory } else { Leaf::File };
-        let point = rooted::ensure(self.root(), target, leaf, None);
+        let point = rooted::ensure(self.root.as_fd(), target, leaf, None, &mut self.stubs);
         let point = point.step(|| format!("create the mount point `{}`", target.display()))?;
-        self.stubs.extend(point.made);
-        attach(mount, point.opened.as_fd()).step(step)
+        attach(mount, point.as_fd()).step(step)
     }
 
     /// A mount of a new file with this content and owner.

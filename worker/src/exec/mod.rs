@@ -17,7 +17,12 @@ use crate::logs::Log;
 use crate::options::Output;
 use crate::worker::{Inner, blocking};
 
-pub(crate) async fn run(worker: &Arc<Inner>, op: &ExecOp, inputs: &[Output], step: &StepContext) -> Result<Vec<Output>, WorkError> {
+pub(crate) async fn run(
+    worker: &Arc<Inner>,
+    op: &ExecOp,
+    inputs: &[Output],
+    step: &StepContext,
+) -> Result<Vec<Output>, WorkError> {
     mounts::check(op, &worker.options)?;
     let mut states: Vec<Option<Snapshot>> = Vec::with_capacity(inputs.len());
     for input in inputs {

@@ -66,8 +66,7 @@ fn check(archives: &[(&str, &[u8])], base: &str, copy: &Copy, expected: Result<&
 }
 
 const SIMPLE: &str = "d 711/5:6 etc/dnf\n f 4640/7:8 etc/dnf/conf content\n l -/9:9 ln etc/dnf/conf\n h - hard etc/dnf/conf";
-const EXTRACTED: &str =
-    "d 755 D/etc\n d 711 5:6 D/etc/dnf\n f 4640 7:8 D/etc/dnf/conf content\n h 4640 7:8 D/hard D/etc/dnf/conf\n l - 9:9 D/ln etc/dnf/conf";
+const EXTRACTED: &str = "d 755 D/etc\n d 711 5:6 D/etc/dnf\n f 4640 7:8 D/etc/dnf/conf content\n h 4640 7:8 D/hard D/etc/dnf/conf\n l - 9:9 D/ln etc/dnf/conf";
 
 #[test]
 fn archives_are_told_by_content() {
@@ -90,7 +89,9 @@ fn archives_are_told_by_content() {
         child.wait_with_output().unwrap().stdout
     };
     let expected = format!("d 755 d\n {}", EXTRACTED.replace("D/", "d/"));
-    for bytes in [plain.clone(), compress(Codec::Gzip { level: 5 }), compress(Codec::Zstd { level: 3 }), tool("bzip2"), tool("xz")] {
+    for bytes in
+        [plain.clone(), compress(Codec::Gzip { level: 5 }), compress(Codec::Zstd { level: 3 }), tool("bzip2"), tool("xz")]
+    {
         check(&[("a.bin", &bytes)], "", &add(&["a.bin"], "/d/"), Ok(&expected));
         check(&[("a.bin", &bytes)], "", &add(&["a.bin"], "/d"), Ok(&expected));
     }
@@ -135,11 +136,18 @@ fn owners_change_and_modes_do_not() {
 
 #[test]
 fn entries_replace_one_by_one() {
-    let archive = tar("f 644 dir now a file\n d 755 file\n f 644 file/in x\n l - old new\n d 700 keep\n f 644 keep/b 2\n d 700 ./\n l - f g");
+    let archive = tar(
+        "f 644 dir now a file\n d 755 file\n f 644 file/in x\n l - old new\n d 700 keep\n f 644 keep/b 2\n d 700 ./\n l - f g",
+    );
     let base = "f 644 dir/x 1\n f 644 file x\n f 644 old x\n f 644 keep/a 1\n f 644 f x\n d 711 other";
-    check(&[("a", &archive)], base, &add(&["a"], "/"), Ok(
-        "f 644 dir now a file\n l - f g\n d 755 file\n f 644 file/in x\n d 700 keep\n f 644 keep/a 1\n f 644 keep/b 2\n l - old new\n d 711 other",
-    ));
+    check(
+        &[("a", &archive)],
+        base,
+        &add(&["a"], "/"),
+        Ok(
+            "f 644 dir now a file\n l - f g\n d 755 file\n f 644 file/in x\n d 700 keep\n f 644 keep/a 1\n f 644 keep/b 2\n l - old new\n d 711 other",
+        ),
+    );
     // A link to a directory is replaced by a directory, but a file goes through it.
     check(&[("a", &tar("d 700 l\n f 644 l/x 1"))], "l - l d\n d 755 d", &add(&["a"], "/"), Ok("d 755 d\n d 700 l\n f 644 l/x 1"));
     check(&[("a", &tar("f 644 l/x 1"))], "l - l d\n d 755 d", &add(&["a"], "/"), Ok("d 755 d\n f 644 d/x 1\n l - l d"));
@@ -148,7 +156,12 @@ fn entries_replace_one_by_one() {
 #[test]
 fn whiteouts_mean_nothing() {
     let archive = tar("f 644 d/.wh.x y\n f 644 .wh..wh..opq z");
-    check(&[("a", &archive)], "f 644 d/x 1", &add(&["a"], "/"), Ok("f 644 .wh..wh..opq z\n d 755 d\n f 644 d/.wh.x y\n f 644 d/x 1"));
+    check(
+        &[("a", &archive)],
+        "f 644 d/x 1",
+        &add(&["a"], "/"),
+        Ok("f 644 .wh..wh..opq z\n d 755 d\n f 644 d/.wh.x y\n f 644 d/x 1"),
+    );
 }
 
 #[test]
@@ -167,7 +180,12 @@ fn nothing_escapes() {
     };
     let inside = nested(outside.parent().unwrap());
     let check = |text: &str, expected: &str| {
-        check(&[("a", &escape(text))], "f 644 etc/passwd keep", &add(&["a"], "/d/"), Ok(&format!("d 755 d\n {expected} d 755 etc\n f 644 etc/passwd keep")));
+        check(
+            &[("a", &escape(text))],
+            "f 644 etc/passwd keep",
+            &add(&["a"], "/d/"),
+            Ok(&format!("d 755 d\n {expected} d 755 etc\n f 644 etc/passwd keep")),
+        );
         assert!(!outside.exists(), "{text}");
     };
     check("f 644 ../../x 1", "f 644 d/x 1\n");
@@ -182,7 +200,8 @@ fn nothing_escapes() {
 
 #[test]
 fn refusals() {
-    let fails = |text: &str, expected: &str| check(&[("a", &tar(text))], "f 644 etc/passwd x", &add(&["a"], "/d/"), Err(expected));
+    let fails =
+        |text: &str, expected: &str| check(&[("a", &tar(text))], "f 644 etc/passwd x", &add(&["a"], "/d/"), Err(expected));
     fails("h - b /etc/passwd", "could not extract to `/d/b`");
     fails("f 644 f x\n f 644 f/g y", "could not extract `f/g` from the archive `a`");
     fails("l - a b\n l - b a\n f 644 a/x 1", "could not extract `a/x` from the archive `a`");

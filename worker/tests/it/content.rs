@@ -1,6 +1,5 @@
 //! What changes a content key, and what does not.
 
-
 use rbuild_graph::{Archive, Copy};
 use rbuild_worker::Output;
 

@@ -43,9 +43,12 @@ fn rules() {
     check("*", tree, ".", Ok("d 755 o"));
     check("*", tree, "*", Ok(""));
     let tree = "f 644 x.tmp\n f 644 d/e/y.tmp\n f 644 d/important.tmp\n f 644 a/b/c/f\n f 644 a/b/d\n f 644 dar";
-    check("**/*.tmp\n !**/important.tmp\n a/*/c", tree, ".", Ok(
-        "d 755 o\n d 755 o/a\n d 755 o/a/b\n f 644 o/a/b/d\n d 755 o/d\n d 755 o/d/e\n f 644 o/d/important.tmp\n f 644 o/dar",
-    ));
+    check(
+        "**/*.tmp\n !**/important.tmp\n a/*/c",
+        tree,
+        ".",
+        Ok("d 755 o\n d 755 o/a\n d 755 o/a/b\n f 644 o/a/b/d\n d 755 o/d\n d 755 o/d/e\n f 644 o/d/important.tmp\n f 644 o/dar"),
+    );
 }
 
 #[test]

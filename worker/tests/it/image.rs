@@ -153,7 +153,7 @@ fn one_unpacking_for_all_who_need_it() {
     store(&bench, &layers);
     let handle = Output::Image(Arc::new(image(&layers, ImageOrigin::Store)));
     let ids = bench.block_on(async {
-        let unpack = || async { bench.worker.snapshot(&handle).await.unwrap().unwrap().id };
+        let unpack = || async { bench.worker.snapshot(&handle).await.unwrap().unwrap().id.clone() };
         let (a, b, c) = tokio::join!(unpack(), unpack(), unpack());
         [a, b, c]
     });
@@ -183,7 +183,13 @@ fn damaged_layers_are_refused() {
     check(&|layers| layers[1].diff_id = layers[0].diff_id.clone(), "has the diff id");
     check(&|layers| layers[1].blob.push(0), "longer than its descriptor says");
     check(&|layers| layers[1].descriptor.size += 1, "has the size");
-    check(&|layers| { let last = layers[1].blob.len() - 1; layers[1].blob.truncate(last); }, "could not be read");
+    check(
+        &|layers| {
+            let last = layers[1].blob.len() - 1;
+            layers[1].blob.truncate(last);
+        },
+        "could not be read",
+    );
     check(&|layers| layers[1].blob[20] ^= 0x55, &format!("layer {}", layers()[1].descriptor.digest));
     check(
         &|layers| {

@@ -1,9 +1,7 @@
 //! What the worker says of a vertex's key.
 
-use rbuild_graph::{
-    ActionInput, DiffOp, FileActionKind, GitSource, ImageSource, LocalSource, MergeOp, Op, SourceOp,
-};
-use rbuild_oci::{Digest, DiffId};
+use rbuild_graph::{ActionInput, DiffOp, FileActionKind, GitSource, ImageSource, LocalSource, MergeOp, Op, SourceOp};
+use rbuild_oci::{DiffId, Digest};
 use rbuild_solver::{CacheMap, Worker};
 use rbuild_worker::{ImageHandle, ImageOrigin, Output, WorkError};
 
@@ -27,9 +25,8 @@ fn images_have_two_keys() {
             options.images.insert(handle.manifest.clone(), handle);
         }
     });
-    let roots = |manifest: &[u8]| {
-        map(&bench, Op::Source(SourceOp::Image(ImageSource { manifest: Digest::of(manifest) }))).unwrap().roots
-    };
+    let roots =
+        |manifest: &[u8]| map(&bench, Op::Source(SourceOp::Image(ImageSource { manifest: Digest::of(manifest) }))).unwrap().roots;
     let (one, two, three) = (roots(b"1"), roots(b"2"), roots(b"3"));
     assert_eq!(one.len(), 2);
     assert_ne!(one[0], two[0]);

@@ -37,7 +37,11 @@ fn directories() {
     check("f 644 a x", &dir("/a"), Err("cannot copy to non-directory: /a"));
     let owner = Some(Owner { user: UserName::Name("foo".to_owned()), group: None });
     let owned = FileActionKind::MakeDir(MakeDir { owner, ..make_dir("/w/x") });
-    check("f 644 etc/passwd foo:x:10:20::/:", &owned, Ok("d 755 etc\n f 644 etc/passwd foo:x:10:20::/:\n d 755 10:20 w\n d 755 10:20 w/x"));
+    check(
+        "f 644 etc/passwd foo:x:10:20::/:",
+        &owned,
+        Ok("d 755 etc\n f 644 etc/passwd foo:x:10:20::/:\n d 755 10:20 w\n d 755 10:20 w/x"),
+    );
     check("", &owned, Err("unable to find user foo: no matching entries in passwd file"));
     let alone = FileActionKind::MakeDir(MakeDir { parents: false, ..make_dir("/a") });
     check("", &alone, Ok("d 755 a"));
@@ -66,9 +70,8 @@ fn files_links_and_removals() {
     });
     check("", &link, Ok("d 755 d\n l - d/l ../x"));
     check("f 644 d/l old", &link, Ok("d 755 d\n l - d/l ../x"));
-    let remove = |path: &str, allow_missing| {
-        FileActionKind::Remove(Remove { path: path.to_owned(), wildcard: false, allow_missing })
-    };
+    let remove =
+        |path: &str, allow_missing| FileActionKind::Remove(Remove { path: path.to_owned(), wildcard: false, allow_missing });
     check("f 644 d/a 1\n f 644 b 2", &remove("/d", false), Ok("f 644 b 2"));
     check("l - l b\n f 644 b 2", &remove("/l", false), Ok("f 644 b 2"));
     check("f 644 b 2", &remove("/x", true), Ok("f 644 b 2"));
@@ -82,11 +85,7 @@ fn files_links_and_removals() {
 fn chains_share_a_state_and_outputs_are_separate() {
     for driver in DRIVERS {
         let bench = Bench::new(driver);
-        let make = |base, path: &str, output| FileAction {
-            base,
-            kind: FileActionKind::MakeDir(make_dir(path)),
-            output,
-        };
+        let make = |base, path: &str, output| FileAction { base, kind: FileActionKind::MakeDir(make_dir(path)), output };
         let mut from_first = copy(&["a"], "/copied");
         from_first.from = ActionInput::Action(0);
         let actions = vec![

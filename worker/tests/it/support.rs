@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex};
 use rbuild_executor::Executor;
 use rbuild_fs::{Enter, Kind, Root, walk};
 use rbuild_graph::{
-    ActionInput, Archive, Copy, CopySource, Edge, FileAction, FileActionKind, FileOp, InputIndex, Op, OutputIndex, Timestamp, Vertex,
-    VertexDigest, VertexMeta,
+    ActionInput, Archive, Copy, CopySource, Edge, FileAction, FileActionKind, FileOp, InputIndex, Op, OutputIndex, Timestamp,
+    Vertex, VertexDigest, VertexMeta,
 };
 use rbuild_oci::Platform;
 use rbuild_snapshotter::{DriverChoice, Snapshotter};
@@ -83,7 +83,10 @@ impl Bench {
         for name in ["context", "base"] {
             let root = directory.path().join(name);
             fs_err::create_dir_all(&root).unwrap();
-            contexts.insert(name.to_owned(), Arc::new(LocalContext { root, ignore: Vec::new(), ignore_name: ".dockerignore".to_owned() }));
+            contexts.insert(
+                name.to_owned(),
+                Arc::new(LocalContext { root, ignore: Vec::new(), ignore_name: ".dockerignore".to_owned() }),
+            );
         }
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let sandbox = PathBuf::from(env!("CARGO_BIN_EXE_rbuild-worker-sandbox"));
@@ -207,8 +210,13 @@ pub(crate) fn file_vertex(kind: FileActionKind) -> Vertex {
 
 pub(crate) fn vertex(op: Op, inputs: u8) -> Vertex {
     let edge = |index| Edge { vertex: VertexDigest([index; 32]), output: OutputIndex(0) };
-    let platform =
-        Platform { architecture: "amd64".to_owned(), os: "linux".to_owned(), os_version: None, os_features: Vec::new(), variant: None };
+    let platform = Platform {
+        architecture: "amd64".to_owned(),
+        os: "linux".to_owned(),
+        os_version: None,
+        os_features: Vec::new(),
+        variant: None,
+    };
     Vertex { op, inputs: (0..inputs).map(edge).collect(), platform }
 }
 
@@ -297,4 +305,3 @@ pub(crate) fn message(error: &dyn std::error::Error) -> String {
     }
     text
 }
-
