@@ -216,7 +216,7 @@ impl From<ExecutorError> for Failure {
         let class = match &error {
             ExecutorError::NotFound(_) => Class::NotFound,
             ExecutorError::NotExecutable { .. } => Class::NotExecutable,
-            _ => Class::Internal,
+            ExecutorError::UnknownUser(_) | ExecutorError::UnknownGroup(_) | ExecutorError::Setup { .. } => Class::Internal,
         };
         Failure::new(class, error)
     }
