@@ -155,7 +155,7 @@ impl Build {
 
     async fn files(&self, worker: &LocalWorker, output: &Output) -> Result<Option<Snapshot>, BuildError> {
         let made = self.cancel.run_until_cancelled(worker.snapshot(output)).await;
-        let failed = |source| BuildError::Step { name: "preparing the result".to_owned(), lines: None, source };
+        let failed = |source| BuildError::Step { name: "preparing the result".to_owned(), lines: None, source: Box::new(source) };
         made.ok_or(BuildError::Cancelled)?.map_err(failed)
     }
 }
@@ -185,7 +185,9 @@ fn layer_options(outputs: &[OutputSpec]) -> Vec<LayerOptions> {
 fn solve_error(error: SolveError<WorkError>) -> BuildError {
     match error {
         SolveError::Cancelled | SolveError::Step { source: WorkError::Cancelled, .. } => BuildError::Cancelled,
-        SolveError::Step { vertex: _, meta, source } => BuildError::Step { name: meta.name, lines: meta.lines, source },
+        SolveError::Step { vertex: _, meta, source } => {
+            BuildError::Step { name: meta.name, lines: meta.lines, source: Box::new(source) }
+        }
         SolveError::Records(error) => BuildError::Records(error),
         SolveError::Target(_) | SolveError::Contract { .. } => BuildError::Internal(error.to_string()),
     }

@@ -29,7 +29,7 @@ pub enum BuildError {
         lines: Option<(u32, u32)>,
         /// Why.
         #[source]
-        source: WorkError,
+        source: Box<WorkError>,
     },
     /// The caller cancelled.
     #[error("cancelled")]

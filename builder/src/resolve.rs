@@ -68,16 +68,16 @@ impl Resolver {
             ImageSpec::Reference(text) => {
                 let reference = Reference::parse(text)?;
                 let step = OwnStep::start(&self.events, format!("[internal] load metadata for {reference}"));
-                step.end(self.from_store(text, &reference))
+                step.end(self.look_in_store(text, &reference))
             }
             ImageSpec::Layout(name) => {
                 let step = OwnStep::start(&self.events, format!("[context {name}] load metadata"));
-                step.end(self.from_layout(name, need))
+                step.end(self.look_in_layout(name, need))
             }
         }
     }
 
-    fn from_store(&self, written: &str, reference: &Reference) -> Result<Found, BuildError> {
+    fn look_in_store(&self, written: &str, reference: &Reference) -> Result<Found, BuildError> {
         let Some(manifest) = self.find(reference)? else { return Err(self.not_found(written, reference)) };
         let image = match stored(&self.snapshotter, &manifest) {
             Ok(image) => image,
@@ -115,7 +115,7 @@ impl Resolver {
         }
     }
 
-    fn from_layout(&self, name: &str, need: &ImageNeed) -> Result<Found, BuildError> {
+    fn look_in_layout(&self, name: &str, need: &ImageNeed) -> Result<Found, BuildError> {
         let Some(ContextSource::Layout { path, tag, digest }) = self.named.get(name) else {
             return Err(BuildError::Internal(format!("`{name}` is no OCI layout")));
         };

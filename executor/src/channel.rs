@@ -49,15 +49,15 @@ pub(crate) fn receive<M: DeserializeOwned>(socket: impl AsFd, wait: bool) -> io:
     let received = loop {
         match recvmsg(socket.as_fd(), &mut [IoSliceMut::new(&mut bytes)], &mut control, flags) {
             Err(Errno::INTR) => {}
+            // Gone without having read everything.
+            Err(Errno::CONNRESET) => return Ok(None),
             other => break other?,
         }
     };
     let descriptors: Vec<OwnedFd> = control
         .drain()
-        .flat_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(rights) => rights.collect(),
-            _ => Vec::new(),
-        })
+        .filter_map(|message| if let RecvAncillaryMessage::ScmRights(rights) = message { Some(rights) } else { None })
+        .flatten()
         .collect();
     if received.bytes == 0 {
         return Ok(None);

@@ -16,7 +16,7 @@ use crate::output::{Chunk, Output};
 use crate::spawner::{Child, Spawner};
 use crate::sys::readiness::watch;
 use crate::sys::signal;
-use crate::wire::{End, Failure, Reply};
+use crate::wire::{End, Failure, READY, Reply};
 
 /// Largest failure that is read, bytes.
 const MAX_FAILURE_BYTES: usize = 1 << 20;
@@ -48,8 +48,8 @@ impl Process {
                 Ok(Process { supervisor, pid, pidfd, terminal, output, oom, killed_by_us: AtomicBool::new(false), exit: None })
             }
             Err(error) => {
-                // So that the caller finds nothing of it left.
-                supervisor.ended().await?;
+                // So that the caller finds nothing of it left. How it ended is nothing new.
+                let _known = supervisor.ended().await;
                 Err(error)
             }
         }
@@ -211,10 +211,12 @@ struct Started {
 }
 
 async fn start(supervisor: &Supervisor, status: &AsyncFd<OwnedFd>, wants_terminal: bool) -> Result<Started, ExecutorError> {
-    let failure = read_to_end(status).await.step(|| "hear from the command's process")?;
+    let status = read_to_end(status).await.step(|| "hear from the command's process")?;
+    let ready = status.first() == Some(&READY);
+    let failure = if ready { &status[1..] } else { &status[..] };
     if !failure.is_empty() {
         let failure: Failure =
-            serde_json::from_slice(&failure).map_err(io::Error::from).step(|| "understand the command's process")?;
+            serde_json::from_slice(failure).map_err(io::Error::from).step(|| "understand the command's process")?;
         return Err(failure.into());
     }
     let mut command = None;
@@ -226,7 +228,8 @@ async fn start(supervisor: &Supervisor, status: &AsyncFd<OwnedFd>, wants_termina
             Some((Reply::Failed(failure), _)) => return Err(failure.into()),
             Some((Reply::Ended(_), _)) | None => return Err(died()),
         }
-        if terminal.is_some() == wants_terminal
+        if ready
+            && terminal.is_some() == wants_terminal
             && let Some((pid, pidfd)) = command.take()
         {
             return Ok(Started { pid, pidfd, terminal });

@@ -1,7 +1,8 @@
 //! The permanent thread that starts supervisors, and reaps those whose owner no longer waits for them.
 //!
 //! It is a thread of its own because PR_SET_PDEATHSIG fires when the *thread* that spawned ends, and threads of a runtime come and go.
-//! `Command` without pre_exec uses posix_spawn, which is safe beside any other thread.
+//! `Command` without pre_exec uses posix_spawn, which is safe beside any other thread. One after the other has a use as well: a child
+//! that has not executed yet holds every file that is open for writing, and a step that runs such a file would find it busy (ETXTBSY).
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};

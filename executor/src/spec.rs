@@ -92,7 +92,7 @@ pub enum Network {
 pub enum Stdio {
     /// stdin is /dev/null; output comes in chunks with a byte budget of memory (back-pressure).
     Piped,
-    /// The caller's three descriptors.
+    /// The caller's three descriptors. Pipes among them come to belong to the user, who could not open /dev/stdout otherwise.
     Inherit {
         /// Descriptor 0 of the command.
         stdin: OwnedFd,

@@ -4,7 +4,7 @@
 //! rbuild     → supervisor  Parcel{total}    descriptors: request (a memory file), status pipe, those the request names; repeated
 //! supervisor → rbuild      Started{pid}     descriptor: pidfd of the command
 //! command    → rbuild      Terminal         descriptor: master of its terminal; before exec
-//! command    → rbuild      (status pipe)    a Failure, or end of file when exec succeeded
+//! command    → rbuild      (status pipe)    READY, then a Failure when exec failed, else end of file; or only a Failure
 //! command    → supervisor  Report           mount points it made, the root's descriptor; before exec
 //! supervisor → rbuild      Ended | Failed   last
 //! ```
@@ -27,6 +27,9 @@ use crate::spec::{BindMount, BindSource, Network, Spec};
 
 /// Name under which this program runs as a supervisor.
 pub(crate) const CHILD_NAME: &str = "rbuild-init";
+
+/// On the status pipe: everything but exec has been done. JSON does not begin with it.
+pub(crate) const READY: u8 = 0;
 
 /// From rbuild: some of `total` descriptors.
 #[derive(Debug, Serialize, Deserialize)]
@@ -84,7 +87,7 @@ pub(crate) struct Request {
     pub(crate) cwd: String,
     pub(crate) user: String,
     pub(crate) hostname: String,
-    pub(crate) own_network: bool,
+    pub(crate) network: WireNetwork,
     pub(crate) mounts: Vec<WireBind>,
     pub(crate) clean_stubs: bool,
     pub(crate) hosts: Option<String>,
@@ -93,6 +96,12 @@ pub(crate) struct Request {
     pub(crate) shm_size: u64,
     pub(crate) ulimits: Vec<(String, i64, i64)>,
     pub(crate) stdio: WireStdio,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum WireNetwork {
+    Host,
+    None,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -269,9 +278,9 @@ fn to_request(spec: Spec, stdio: ChildStdio, luggage: &mut Luggage) -> Request {
         cwd,
         user,
         hostname,
-        own_network: match network {
-            Network::Host => false,
-            Network::None => true,
+        network: match network {
+            Network::Host => WireNetwork::Host,
+            Network::None => WireNetwork::None,
         },
         mounts: mounts.into_iter().map(|mount| to_wire_bind(mount, luggage)).collect(),
         clean_stubs,

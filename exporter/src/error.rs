@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use rbuild_oci::{Digest, ManifestError, ReferenceError};
-use rbuild_snapshotter::SnapshotError;
+use rbuild_snapshotter::{SnapshotError, UnpackError};
 use rbuild_store::StoreError;
 
 /// A step of making, writing or reading an artifact that failed.
@@ -17,6 +17,15 @@ pub enum ExportError {
     /// A file-system state.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
+    /// The layers of an image.
+    #[error("image {image} could not be unpacked")]
+    Unpack {
+        /// Its manifest.
+        image: Digest,
+        /// Which layer, and why.
+        #[source]
+        source: Box<UnpackError>,
+    },
     /// A system call on a path outside the state directory.
     #[error("could not {step} `{path}`")]
     Io {
@@ -133,11 +142,13 @@ impl ExportError {
     pub fn hint(&self) -> Option<String> {
         match self {
             ExportError::Store(error) => error.hint(),
+            ExportError::Unpack { source, .. } if !self.is_full() => source.hint(),
             ExportError::MissingFile(_) => {
                 Some("`load` reads what `save` and `docker save` write; a plain root file system is for `import`".into())
             }
             _ if self.is_full() => Some("make room on the disk of the destination, or with `rbuild prune`".into()),
             ExportError::Snapshot(_)
+            | ExportError::Unpack { .. }
             | ExportError::Io { .. }
             | ExportError::Stream { .. }
             | ExportError::Document { .. }

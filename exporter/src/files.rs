@@ -9,7 +9,7 @@ use std::io::{self, BufReader, Read};
 use std::path::{Component, Path, PathBuf};
 
 use rbuild_fs::archive::{EntryKind, TarReader, decode_any};
-use rbuild_oci::{Algorithm, Digest};
+use rbuild_oci::{Algorithm, Descriptor, Digest};
 use rbuild_snapshotter::Snapshotter;
 use rbuild_store::BlobStat;
 
@@ -84,11 +84,13 @@ impl Files {
         }
     }
 
-    /// Makes sure that a file is in the store and leased. With `expected` it is verified.
-    pub(crate) fn store(&self, snapshotter: &Snapshotter, path: &str, expected: Option<&Digest>) -> Result<Option<BlobStat>> {
+    /// Makes sure that a file is in the store and leased. With `expected` it is verified, and no more is read than it should have.
+    pub(crate) fn store(&self, snapshotter: &Snapshotter, path: &str, expected: Option<&Descriptor>) -> Result<Option<BlobStat>> {
+        let most = expected.map_or(u64::MAX, |expected| expected.size.saturating_add(1));
+        let expected = expected.map(|expected| &expected.digest);
         match self {
             Files::Directory(directory) => match directory.open_file(path)? {
-                Some(mut file) => store_stream(snapshotter, path, expected, &mut file).map(Some),
+                Some(file) => store_stream(snapshotter, path, expected, &mut file.take(most)).map(Some),
                 None => Ok(None),
             },
             Files::Archive(entries) => match follow(entries, path)? {

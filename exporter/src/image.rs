@@ -156,30 +156,34 @@ fn recompress(
     io::copy(&mut tar, &mut out).stream(step)?;
     out.finish().stream(step)?;
     let actual = tar.finish().stream(step)?.digest;
-    check_diff_id(descriptor, diff_id, actual)?;
+    if actual != diff_id.0 {
+        let what = format!("the uncompressed layer {}", descriptor.digest);
+        return Err(ExportError::Mismatch { what, expected: diff_id.0.clone(), actual });
+    }
     let stat = blob.finish(None)?;
     let media_type = MediaType::layer(compression_of(options.codec), options.oci_media_types);
     Ok(Descriptor::new(media_type, stat.digest, stat.size))
 }
 
-/// An error unless a layer's tar hashed to the diff id that the configuration has.
-pub(crate) fn check_diff_id(descriptor: &Descriptor, diff_id: &DiffId, actual: Digest) -> Result<()> {
-    if actual == diff_id.0 {
-        return Ok(());
-    }
-    let what = format!("the uncompressed layer {}", descriptor.digest);
-    Err(ExportError::Mismatch { what, expected: diff_id.0.clone(), actual })
-}
-
-/// Notes each own snapshot as the unpacked form of the stack up to it, so that an image built here is never unpacked.
+/// Notes each own snapshot as the unpacked form of the stack up to it, so that an image built here is never unpacked. Only as far
+/// as they stand on each other, and the first on a base where there is one.
 fn note_chains(snapshotter: &Snapshotter, layers: &[Layer], snapshots: &[Snapshot]) -> Result<()> {
     let diff_ids: Vec<DiffId> = layers.iter().map(|layer| layer.diff_id.clone()).collect();
     let (base, own) = diff_ids.split_at(layers.len() - snapshots.len());
     let mut chain = ChainId::of(base);
+    let mut below: Option<&Snapshot> = None;
     for (diff_id, snapshot) in own.iter().zip(snapshots) {
+        let parent = snapshot.parent.as_deref();
+        let stacks = match below {
+            None => parent.is_some() != base.is_empty(),
+            Some(below) => parent.is_some_and(|parent| parent.id == below.id),
+        };
+        if !stacks {
+            break;
+        }
         let next = ChainId::extend(chain.as_ref(), diff_id);
         snapshotter.store().set_chain(&next, &snapshot.id)?;
-        chain = Some(next);
+        (chain, below) = (Some(next), Some(snapshot));
     }
     Ok(())
 }

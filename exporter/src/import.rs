@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, BufReader, Read, Write};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use rbuild_fs::archive::{Codec, EntryKind, Header, TarWriter, decode_any};
@@ -100,12 +101,12 @@ fn append(root: &Root, entry: &WalkEntry, links: &mut Links, tar: &mut TarWriter
         Kind::File => {
             let file = root.open_file(path)?;
             header.size = stat.size;
-            header.xattrs = attributes(root, path)?;
+            header.xattrs = content_of(&file)?;
             return tar.append(&header, &mut BufReader::new(file));
         }
         Kind::Dir => {
             header.kind = EntryKind::Dir;
-            header.xattrs = attributes(root, path)?;
+            header.xattrs = content_of(root.open_dir(path)?)?;
         }
         Kind::Symlink => {
             header.kind = EntryKind::Symlink;
@@ -119,16 +120,15 @@ fn append(root: &Root, entry: &WalkEntry, links: &mut Links, tar: &mut TarWriter
     tar.append(&header, &mut io::empty())
 }
 
-/// What of an inode's attributes is part of a file system's content rather than of the machine that it is on.
-fn attributes(root: &Root, path: &Path) -> io::Result<Vec<xattr::Xattr>> {
-    use std::os::fd::AsFd;
-    let mut attributes = xattr::list(root.open_path(path, false)?.as_fd())?;
+/// What of an open inode's attributes is part of a file system's content rather than of the machine that it is on.
+pub(crate) fn content_of(fd: impl AsFd) -> io::Result<Vec<xattr::Xattr>> {
+    let mut attributes = xattr::list(fd.as_fd())?;
     attributes.retain(|(name, _)| is_content(name));
     Ok(attributes)
 }
 
 /// Overlay's own attributes and the labels of security modules stay behind.
-pub(crate) fn is_content(name: &[u8]) -> bool {
+fn is_content(name: &[u8]) -> bool {
     let overlay = name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.");
     let foreign = name.starts_with(b"security.") && name != b"security.capability";
     !overlay && !foreign && !name.starts_with(b"system.")

@@ -18,7 +18,7 @@ use rbuild_fs::{DirCache, Enter, Kind, Root, Stat, WalkEntry, copy_contents, rem
 use rbuild_snapshotter::{Snapshot, Snapshotter};
 
 use crate::error::{AtPath, Result};
-use crate::import::is_content;
+use crate::import::content_of;
 use crate::queue::{WIDTH, in_parallel};
 
 /// Writes the tree of a snapshot (`None`: nothing) into a directory, which is made if needed. Mode, owner, times, attributes, hard
@@ -167,7 +167,7 @@ impl Writer<'_> {
     }
 
     fn finish_directory(&self, directories: &mut DirCache, entry: &WalkEntry) -> io::Result<()> {
-        let attributes = content_of(&self.from.open_dir(&entry.path)?)?;
+        let attributes = content_of(self.from.open_dir(&entry.path)?)?;
         let to = directories.dir(&entry.path)?;
         self.apply(&to, &attributes, &entry.stat)
     }
@@ -202,12 +202,6 @@ impl Writer<'_> {
 
 fn is_refused(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported)
-}
-
-fn content_of(from: &OwnedFd) -> io::Result<Vec<xattr::Xattr>> {
-    let mut attributes = xattr::list(from.as_fd())?;
-    attributes.retain(|(name, _)| is_content(name));
-    Ok(attributes)
 }
 
 /// A name that no other entry being written has: entries of one inode are written one after the other.

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use rbuild_oci::{
-    Descriptor, Digest, DockerArchiveEntry, ImageConfig, Index, MAX_CONFIG_BYTES, MAX_MANIFEST_BYTES, OciLayout, Platform,
-    Reference,
+    Descriptor, DockerArchiveEntry, ImageConfig, Index, MAX_CONFIG_BYTES, MAX_MANIFEST_BYTES, OciLayout, Platform, Reference,
 };
 use rbuild_snapshotter::Snapshotter;
 
@@ -66,18 +65,18 @@ fn name_of(entry: &Descriptor) -> Option<Reference> {
 
 fn load_image(snapshotter: &Snapshotter, files: &Files, entry: &Descriptor, host: &Platform) -> Result<StoredImage> {
     let read = &mut |descriptor: &Descriptor| {
-        store_blob(snapshotter, files, &descriptor.digest, Some(descriptor.size))?;
+        store_blob(snapshotter, files, descriptor)?;
         read_blob(snapshotter, &descriptor.digest, MAX_MANIFEST_BYTES)
     };
     let resolved = resolve(read, entry, Choice::Preferably(host))?;
     let config = resolved.manifest.config.clone();
-    store_blob(snapshotter, files, &config.digest, Some(config.size))?;
+    store_blob(snapshotter, files, &config)?;
     for layer in &resolved.manifest.layers {
         if !layer.media_type.is_layer() {
             let reason = format!("`{}` is not a layer's media type", layer.media_type);
             return Err(ExportError::bad_image(&resolved.digest, reason));
         }
-        store_blob(snapshotter, files, &layer.digest, Some(layer.size))?;
+        store_blob(snapshotter, files, layer)?;
     }
     let image_config =
         ImageConfig::from_json(&read_blob(snapshotter, &config.digest, MAX_CONFIG_BYTES)?).document(&config.digest)?;
@@ -92,16 +91,14 @@ fn load_image(snapshotter: &Snapshotter, files: &Files, entry: &Descriptor, host
     Ok(image)
 }
 
-/// A blob of the layout, or one that the store has already: then the archive may leave it out.
-fn store_blob(snapshotter: &Snapshotter, files: &Files, digest: &Digest, size: Option<u64>) -> Result<()> {
-    let stat = match files.store(snapshotter, &blob_path(digest), Some(digest))? {
-        Some(stat) => stat,
-        None => return Err(ExportError::MissingBlob(digest.clone())),
-    };
-    match size {
-        Some(expected) if expected != stat.size => Err(ExportError::Size { digest: digest.clone(), expected, actual: stat.size }),
-        Some(_) | None => Ok(()),
+fn store_blob(snapshotter: &Snapshotter, files: &Files, blob: &Descriptor) -> Result<()> {
+    let digest = &blob.digest;
+    let stat =
+        files.store(snapshotter, &blob_path(digest), Some(blob))?.ok_or_else(|| ExportError::MissingBlob(digest.clone()))?;
+    if stat.size == blob.size {
+        return Ok(());
     }
+    Err(ExportError::Size { digest: digest.clone(), expected: blob.size, actual: stat.size })
 }
 
 /// An archive that is docker's too may have its names only there.

@@ -1,13 +1,15 @@
 //! Images made from snapshots: layers made once, bases reused, histories, unpacking.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod fixture;
 
 use std::collections::BTreeMap;
 
 use fixture::{Fixture, GZIP, ZSTD, directory, file, name, options, parts};
 use rbuild_exporter::{
-    ArchiveKind, Destination, ExportError, ImageParts, LayerOptions, StoredImage, annotate, make_image, read_layout, start_layer, stored,
-    tag, unpack, write_archive,
+    ArchiveKind, Destination, ExportError, ImageParts, LayerOptions, StoredImage, annotate, make_image, read_layout, start_layer,
+    stored, tag, unpack, write_archive,
 };
 use rbuild_fs::archive::Codec;
 use rbuild_oci::{ChainId, Descriptor, DiffId, History, LayerCompression, MediaType, Platform};
@@ -34,7 +36,8 @@ fn one_image_in_every_codec_has_the_same_diff_ids() {
     let fixture = Fixture::new();
     let base = fixture.snapshot(None, &fixture::system());
     let parts = parts(vec![base]);
-    let made: Vec<StoredImage> = [Codec::None, GZIP, ZSTD].map(|codec| make_image(&fixture.snapshotter, &parts, &options(codec)).unwrap()).into();
+    let made: Vec<StoredImage> =
+        [Codec::None, GZIP, ZSTD].map(|codec| make_image(&fixture.snapshotter, &parts, &options(codec)).unwrap()).into();
     for (image, compression) in made.iter().zip([LayerCompression::None, LayerCompression::Gzip, LayerCompression::Zstd]) {
         assert_eq!(image.config, made[0].config);
         let layer = &image.parts.layers[0];
@@ -97,7 +100,8 @@ fn a_base_in_a_layout_is_reused_as_it_is() {
     let source = Fixture::new();
     let base = source.sample(&options(ZSTD));
     let layout = source.path("layout");
-    write_archive(&source.snapshotter, &[(base.clone(), vec![])], ArchiveKind::Oci, &Destination::Directory(layout.clone())).unwrap();
+    write_archive(&source.snapshotter, &[(base.clone(), vec![])], ArchiveKind::Oci, &Destination::Directory(layout.clone()))
+        .unwrap();
 
     let fixture = Fixture::new();
     let (layers, image) = on_layout(&fixture, &layout, &options(GZIP));
@@ -123,7 +127,8 @@ fn a_damaged_base_is_noticed() {
     let source = Fixture::new();
     let base = source.sample(&options(GZIP));
     let layout = source.path("layout");
-    write_archive(&source.snapshotter, &[(base.clone(), vec![])], ArchiveKind::Oci, &Destination::Directory(layout.clone())).unwrap();
+    write_archive(&source.snapshotter, &[(base.clone(), vec![])], ArchiveKind::Oci, &Destination::Directory(layout.clone()))
+        .unwrap();
     let blob = layout.join("blobs/sha256").join(base.parts.layers[1].digest.hex());
     let mut bytes = fs_err::read(&blob).unwrap();
     *bytes.last_mut().unwrap() ^= 1;

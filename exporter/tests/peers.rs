@@ -1,5 +1,7 @@
 //! Other programs read what is written, and what they write is loaded: skopeo and umoci.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod fixture;
 
 use std::path::Path;

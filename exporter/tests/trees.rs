@@ -1,5 +1,7 @@
 //! Trees as directories and as tars.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod fixture;
 
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
@@ -63,7 +65,9 @@ fn what_is_there_is_replaced_and_links_are_not_followed() {
     write(&fixture, &fixture.snapshot(None, &items), &to, None);
     assert_eq!(fs_err::read_to_string(outside.join("file")).unwrap(), "outside");
     assert!(fs_err::symlink_metadata(to.join("dir-link")).unwrap().is_dir());
-    for (name, content) in [("becomes-file", "file"), ("dir-link/file", "inside"), ("file-link", "inside"), ("read-only", "new"), ("stays", "x")] {
+    for (name, content) in
+        [("becomes-file", "file"), ("dir-link/file", "inside"), ("file-link", "inside"), ("read-only", "new"), ("stays", "x")]
+    {
         assert_eq!(fs_err::read_to_string(to.join(name)).unwrap(), content, "{name}");
     }
     let names: Vec<_> = fs_err::read_dir(&to).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();

@@ -1,1 +1,11 @@
-//! Tests of the whole.
+//! What the tests of the whole share: a state directory with base images, builds, file trees, peers, reported skips.
+
+mod peer;
+mod rbuild;
+mod skip;
+mod tree;
+
+pub use peer::{Buildah, unpack_archive};
+pub use rbuild::{Outcome, Rbuild, context};
+pub use skip::{is_root, needs, skip};
+pub use tree::{Node, Tree, tree_of};

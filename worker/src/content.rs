@@ -56,8 +56,7 @@ pub(crate) fn exclude_matcher(patterns: &[String]) -> Result<Option<Matcher>, Wo
     if patterns.is_empty() {
         return Ok(None);
     }
-    let lines: Vec<Line> =
-        patterns.iter().zip(1..).map(|(pattern, number)| Line { number, pattern: pattern.clone() }).collect();
+    let lines: Vec<Line> = patterns.iter().zip(1..).map(|(pattern, number)| Line { number, pattern: pattern.clone() }).collect();
     Matcher::new(&lines).map(Some).map_err(|source| WorkError::Ignore { file: "--exclude".to_owned(), source })
 }
 

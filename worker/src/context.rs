@@ -37,8 +37,8 @@ pub(crate) struct ContextTree {
 impl ContextTree {
     pub(crate) fn open(name: &str, context: &Arc<LocalContext>, memo: Memo) -> Result<ContextTree, WorkError> {
         let root = Root::open(&context.root).map_err(read_error(&context.root))?;
-        let matcher = Matcher::new(&context.ignore)
-            .map_err(|source| WorkError::Ignore { file: context.ignore_name.clone(), source })?;
+        let matcher =
+            Matcher::new(&context.ignore).map_err(|source| WorkError::Ignore { file: context.ignore_name.clone(), source })?;
         Ok(ContextTree {
             name: name.to_owned(),
             context: Arc::clone(context),

@@ -340,7 +340,9 @@ impl WorkError {
         match self {
             WorkError::Process { .. } => ErrorClass::Run,
             WorkError::Sandbox { source, .. } => match source {
-                ExecutorError::UnknownUser(_) | ExecutorError::NotFound(_) | ExecutorError::NotExecutable { .. } => ErrorClass::Run,
+                ExecutorError::UnknownUser(_) | ExecutorError::NotFound(_) | ExecutorError::NotExecutable { .. } => {
+                    ErrorClass::Run
+                }
                 #[allow(clippy::wildcard_enum_match_arm, reason = "any other failure is the sandbox's own")]
                 _ => ErrorClass::Internal,
             },
@@ -378,9 +380,9 @@ impl WorkError {
     fn is_disk_full(&self) -> bool {
         let mut cause: Option<&(dyn Error + 'static)> = Some(self);
         while let Some(error) = cause {
-            let full = error.downcast_ref::<io::Error>().is_some_and(|error| {
-                matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-            });
+            let full = error
+                .downcast_ref::<io::Error>()
+                .is_some_and(|error| matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded));
             if full || error.downcast_ref::<StoreError>().is_some_and(StoreError::is_full) {
                 return true;
             }

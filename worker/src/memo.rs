@@ -33,8 +33,15 @@ const WINDOW: i128 = 100_000_000;
 const COARSE_WINDOW: i128 = 2_100_000_000;
 
 /// File systems that set ctime at every change, from the kernel's clock (statfs(2)).
-const HONEST: [u32; 7] =
-    [0xEF53 /* ext2-4 */, 0x5846_5342 /* xfs */, 0x9123_683E /* btrfs */, 0x0102_1994 /* tmpfs */, 0xF2F5_2010 /* f2fs */, 0x794C_7630 /* overlay */, 0xCA45_1A4E /* bcachefs */];
+const HONEST: [u32; 7] = [
+    0xEF53,      /* ext2-4 */
+    0x5846_5342, /* xfs */
+    0x9123_683E, /* btrfs */
+    0x0102_1994, /* tmpfs */
+    0xF2F5_2010, /* f2fs */
+    0x794C_7630, /* overlay */
+    0xCA45_1A4E, /* bcachefs */
+];
 
 /// Nanoseconds since the epoch, by the clock that stamps files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -241,7 +248,10 @@ impl Stored {
         }
         let mut bytes = fs::read(file).ok()?;
         let content = bytes.len().checked_sub(CHECKSUM)?;
-        if content < HEADER || &bytes[..8] != MAGIC || (content - HEADER) as u64 != u64::from_le_bytes(field(&bytes, 8)).checked_mul(RECORD as u64)? {
+        if content < HEADER
+            || &bytes[..8] != MAGIC
+            || (content - HEADER) as u64 != u64::from_le_bytes(field(&bytes, 8)).checked_mul(RECORD as u64)?
+        {
             return None;
         }
         if blake3::hash(&bytes[..content]).as_bytes() != &bytes[content..] {

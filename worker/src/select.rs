@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use rbuild_fs::{Kind, Stat, glob};
 
+use crate::WorkError;
 use crate::similar::similar;
 use crate::tree::Tree;
-use crate::WorkError;
 
 /// One path that a source argument names.
 #[derive(Clone, Debug)]

@@ -67,7 +67,8 @@ impl DirCache {
     }
 
     fn open_new(&mut self, path: &Path) -> io::Result<Arc<OwnedFd>> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        // Not O_NOFOLLOW, which would turn a link at the end from ELOOP into ENOTDIR; resolving follows none.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
         let known = path.ancestors().skip(1).find_map(|above| Some((above, self.open.get(above)?)));
         let fd = match known {
             Some((above, fd)) => open_deep(fd.as_fd(), path.strip_prefix(above).expect("it is an ancestor"), flags)?,

@@ -105,7 +105,7 @@ impl Walk<'_> {
         if result.is_err() {
             self.failed.store(true, Ordering::Relaxed);
         }
-        job.slot.set(result).ok().expect("a job runs once");
+        assert!(job.slot.set(result).is_ok(), "a job runs once");
     }
 
     fn list<'s>(&'s self, scope: &rayon::Scope<'s>, job: &Job) -> Result<Vec<Found>, WalkError> {

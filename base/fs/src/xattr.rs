@@ -1,11 +1,11 @@
 //! Extended attributes of descriptors of any kind, and of names in a directory, links themselves included.
 //!
-//! Plain descriptors use the f*xattr calls. O_PATH ones and names use the *xattrat calls of Linux 6.13, and before that go through
-//! `/proc/self/fd`, which leads to the very inode, a link's own too.
+//! Plain descriptors use the f*xattr calls, names the *xattrat calls of Linux 6.13. Names before that, and O_PATH descriptors always
+//! (both families refuse them: EBADF), go through `/proc/self/fd`, which leads to the very inode, a link's own too.
 
 use std::ffi::{CStr, CString, OsStr};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -129,45 +129,34 @@ impl<'a> Target<'a> {
 
     /// Tries the ways in turn until one is there.
     fn call<T>(&self, mut attempt: impl FnMut(Way<'_>) -> io::Result<T>) -> io::Result<T> {
-        let (dir, name) = match self {
+        match self {
             Target::Fd(fd) => match attempt(Way::Fd(*fd)) {
-                // EBADF is what an O_PATH descriptor gets.
-                Err(error) if is_errno(&error, Errno::BADF) => (*fd, c""),
-                done => return done,
+                // What an O_PATH descriptor gets.
+                Err(error) if is_errno(&error, Errno::BADF) => call_by_proc(*fd, attempt),
+                done => done,
             },
-            Target::Name(dir, name) => (*dir, name.as_c_str()),
-        };
-        if !NO_XATTRAT.load(Ordering::Relaxed) {
-            match attempt(Way::At(dir, name)) {
-                Err(error) if is_errno(&error, Errno::NOSYS) => NO_XATTRAT.store(true, Ordering::Relaxed),
-                done => return done,
+            Target::Name(dir, name) => {
+                if !NO_XATTRAT.load(Ordering::Relaxed) {
+                    match attempt(Way::At(*dir, name)) {
+                        Err(error) if is_errno(&error, Errno::NOSYS) => NO_XATTRAT.store(true, Ordering::Relaxed),
+                        done => return done,
+                    }
+                }
+                let opened = openat(dir, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+                call_by_proc(opened.as_fd(), attempt)
             }
         }
-        self.call_by_proc(dir, name, attempt)
     }
+}
 
-    fn call_by_proc<T>(
-        &self,
-        dir: BorrowedFd<'_>,
-        name: &CStr,
-        mut attempt: impl FnMut(Way<'_>) -> io::Result<T>,
-    ) -> io::Result<T> {
-        let opened: OwnedFd;
-        let fd = if name.is_empty() {
-            dir.as_raw_fd()
-        } else {
-            opened = openat(dir, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
-            opened.as_raw_fd()
-        };
-        let path = terminated(format!("/proc/self/fd/{fd}").as_bytes())?;
-        attempt(Way::Proc(&path))
-    }
+fn call_by_proc<T>(fd: BorrowedFd<'_>, mut attempt: impl FnMut(Way<'_>) -> io::Result<T>) -> io::Result<T> {
+    let path = terminated(format!("/proc/self/fd/{}", fd.as_raw_fd()).as_bytes())?;
+    attempt(Way::Proc(&path))
 }
 
 /// How the kernel is asked.
 enum Way<'a> {
     Fd(BorrowedFd<'a>),
-    /// An empty name is the descriptor itself.
     At(BorrowedFd<'a>, &'a CStr),
     Proc(&'a CStr),
 }

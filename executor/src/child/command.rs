@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
@@ -18,7 +18,7 @@ use crate::error::{ExecutorError, Step};
 use crate::sys;
 use crate::sys::mount::{Change, set_attributes};
 use crate::user::{MAX_DATABASE_BYTES, ResolvedUser, resolve_user};
-use crate::wire::{Arrival, Failure, Luggage, Report, Request, Stub, WireBind, WireSource};
+use crate::wire::{Arrival, Failure, Luggage, READY, Report, Request, Stub, WireBind, WireNetwork, WireSource};
 
 /// Stubs in one message of the report.
 const STUBS_IN_MESSAGE: usize = 64;
@@ -26,12 +26,9 @@ const STUBS_IN_MESSAGE: usize = 64;
 /// Sets the sandbox up and becomes the command; a failure goes to the status pipe.
 pub(super) fn run(arrival: Arrival, socket: BorrowedFd<'_>, report: BorrowedFd<'_>) -> ! {
     let Arrival { request, status, mut luggage } = arrival;
-    let mut stubs = Reporter { report, enabled: request.clean_stubs };
-    let Err(error) = become_command(request, &mut luggage, socket, &mut stubs);
-    let failure = serde_json::to_vec(&Failure::from(error)).unwrap_or_default();
-    let mut status = fs::File::from_parts(std::fs::File::from(status), "status");
-    // Nobody reads it any more only when rbuild is gone.
-    let _unread = status.write_all(&failure);
+    let mut status = Status(fs::File::from_parts(std::fs::File::from(status), "status"));
+    let Err(error) = become_command(request, &mut luggage, socket, report, &mut status);
+    status.say(&serde_json::to_vec(&Failure::from(error)).unwrap_or_default());
     sys::process::exit(1)
 }
 
@@ -39,44 +36,72 @@ fn become_command(
     request: Request,
     luggage: &mut Luggage,
     socket: BorrowedFd<'_>,
-    reporter: &mut Reporter<'_>,
+    report: BorrowedFd<'_>,
+    status: &mut Status,
 ) -> Result<Infallible, ExecutorError> {
-    umask(Mode::empty());
-    setsid().step(|| "start a session")?;
-    sys::process::join_new_keyring().or_else(unsupported).step(|| "join a new keyring")?;
-    if !request.hostname.is_empty() {
-        rustix::system::sethostname(request.hostname.as_bytes()).step(|| format!("set the hostname `{}`", request.hostname))?;
+    let Request {
+        root,
+        readonly_root,
+        args,
+        env,
+        cwd,
+        user,
+        hostname,
+        network,
+        mounts,
+        clean_stubs,
+        hosts,
+        resolv_conf,
+        privileged,
+        shm_size,
+        ulimits,
+        stdio,
+    } = request;
+    isolate(&hostname, network)?;
+    let mut tree = Tree::enter(root, luggage)?;
+    let surroundings = Surroundings { privileged, shm_size, mounts, hosts, resolv_conf };
+    let filled = fill(&mut tree, surroundings, luggage);
+    if clean_stubs {
+        // Also after a failure: what was made until then is to go again.
+        report_stubs(report, &mut tree)?;
     }
-    if request.own_network {
-        sys::network::loopback_up().step(|| "bring the loopback interface up")?;
-    }
-    let mut tree = Tree::enter(request.root, luggage)?;
-    let filled =
-        fill(&mut tree, request.privileged, request.shm_size, request.mounts, request.hosts, request.resolv_conf, luggage);
-    // Also after a failure: what was made until then is to go again.
-    reporter.send(&mut tree)?;
     let devices = filled?;
-    if request.readonly_root {
+    if readonly_root {
         set_attributes(tree.root(), Change::ReadOnly, false).step(|| "make the root read-only")?;
     }
 
-    let user = find_user(&tree, &request.user)?;
-    let ends = stdio::open(request.stdio, luggage, &devices, &user, socket)?;
-    let cwd = working_directory(&tree, &request.cwd, &user)?;
+    let user = find_user(&tree, &user)?;
+    let ends = stdio::open(stdio, luggage, &devices, &user, socket)?;
+    let directory = working_directory(&tree, &cwd, &user)?;
     tree.pivot()?;
-    fchdir(&cwd).step(|| format!("change to the directory `{}`", request.cwd))?;
-    drop((tree, cwd));
+    fchdir(&directory).step(|| format!("change to the directory `{cwd}`"))?;
+    drop((tree, directory, devices));
 
-    credentials::apply(&user, &request.ulimits, request.privileged)?;
+    credentials::apply(&user, &ulimits, privileged)?;
     umask(Mode::from_raw_mode(0o022));
-    let program = program::find(&request.args, request.env, &user.home)?;
+    let program = program::find(&args, env, &user.home)?;
     sys::signal::reset_all().step(|| "reset signals")?;
-    // Cleared by a change of uid, so not earlier. The supervisor may have ended in between: then nobody hears the probe.
-    set_parent_process_death_signal(Some(Signal::KILL)).step(|| "bind its life to the supervisor's")?;
-    reporter.probe()?;
+    // Cleared by a change of uid, so not earlier. The supervisor may have ended before: then nobody hears the empty report.
+    set_parent_process_death_signal(Some(Signal::KILL)).step(|| "bind its life to its supervisor's")?;
+    channel::send(report, &Report { stubs: Vec::new() }, &[]).step(|| "reach its supervisor")?;
     stdio::install(ends)?;
     sys::process::close_from_on_exec(3).step(|| "close descriptors")?;
+    status.say(&[READY]);
     Err(program.execute())
+}
+
+/// What namespaces need besides mounts.
+fn isolate(hostname: &str, network: WireNetwork) -> Result<(), ExecutorError> {
+    umask(Mode::empty());
+    setsid().step(|| "start a session")?;
+    sys::process::join_new_keyring().or_else(unsupported).step(|| "join a new keyring")?;
+    if !hostname.is_empty() {
+        rustix::system::sethostname(hostname.as_bytes()).step(|| format!("set the hostname `{hostname}`"))?;
+    }
+    match network {
+        WireNetwork::Host => Ok(()),
+        WireNetwork::None => sys::network::loopback_up().step(|| "bring the loopback interface up"),
+    }
 }
 
 /// A keyring is a courtesy of kernels that have them and of users within their quota.
@@ -87,16 +112,18 @@ fn unsupported(error: io::Error) -> io::Result<()> {
     }
 }
 
-/// Mounts everything below the root.
-fn fill(
-    tree: &mut Tree,
+/// What is mounted below the root.
+struct Surroundings {
     privileged: bool,
     shm_size: u64,
-    binds: Vec<WireBind>,
+    mounts: Vec<WireBind>,
     hosts: Option<String>,
     resolv_conf: Option<String>,
-    luggage: &mut Luggage,
-) -> Result<standard::Devices, ExecutorError> {
+}
+
+/// Mounts everything below the root.
+fn fill(tree: &mut Tree, surroundings: Surroundings, luggage: &mut Luggage) -> Result<standard::Devices, ExecutorError> {
+    let Surroundings { privileged, shm_size, mounts: binds, hosts, resolv_conf } = surroundings;
     let devices = standard::mount(tree, privileged, shm_size)?;
     let files = [("/etc/hosts", hosts), ("/etc/resolv.conf", resolv_conf)];
     // A mount over /etc must not hide them.
@@ -150,32 +177,29 @@ fn find_user(tree: &Tree, spec: &str) -> Result<ResolvedUser, ExecutorError> {
     resolve_user(&passwd, &group, spec)
 }
 
-fn working_directory(tree: &Tree, path: &str, user: &ResolvedUser) -> Result<std::os::fd::OwnedFd, ExecutorError> {
-    let made = rooted::ensure(tree.root(), Path::new(path), Leaf::Directory, Some((user.uid, user.gid)));
-    Ok(made.step(|| format!("create the working directory `{path}`"))?.opened)
+fn working_directory(tree: &Tree, path: &str, user: &ResolvedUser) -> Result<OwnedFd, ExecutorError> {
+    // Part of what the command leaves behind, not a mount point.
+    let made = &mut Vec::new();
+    let opened = rooted::ensure(tree.root(), Path::new(path), Leaf::Directory, Some((user.uid, user.gid)), made);
+    opened.step(|| format!("create the working directory `{path}`"))
 }
 
 /// Tells the supervisor which mount points were made.
-struct Reporter<'a> {
-    report: BorrowedFd<'a>,
-    enabled: bool,
+fn report_stubs(report: BorrowedFd<'_>, tree: &mut Tree) -> Result<(), ExecutorError> {
+    let stubs: Vec<Stub> = tree.take_stubs();
+    for part in stubs.chunks(STUBS_IN_MESSAGE) {
+        let part = Report { stubs: part.to_vec() };
+        channel::send(report, &part, &[tree.root()]).step(|| "report its mount points")?;
+    }
+    Ok(())
 }
 
-impl Reporter<'_> {
-    fn send(&mut self, tree: &mut Tree) -> Result<(), ExecutorError> {
-        let stubs: Vec<Stub> = tree.take_stubs();
-        if !self.enabled {
-            return Ok(());
-        }
-        for part in stubs.chunks(STUBS_IN_MESSAGE) {
-            let report = Report { stubs: part.to_vec() };
-            channel::send(self.report, &report, &[tree.root()]).step(|| "report its mount points")?;
-        }
-        Ok(())
-    }
+/// The pipe on which rbuild waits for the start.
+struct Status(fs::File);
 
-    /// Fails when the supervisor is gone.
-    fn probe(&self) -> Result<(), ExecutorError> {
-        channel::send(self.report, &Report { stubs: Vec::new() }, &[]).step(|| "reach its supervisor")
+impl Status {
+    fn say(&mut self, bytes: &[u8]) {
+        // Nobody reads it any more only when rbuild is gone, and then this process soon is.
+        let _unread = self.0.write_all(bytes);
     }
 }

@@ -87,28 +87,22 @@ fn copy_devices(from: &OwnedFd, to: BorrowedFd<'_>, depth: u32) -> io::Result<()
         // Devices come and go meanwhile.
         let Ok(stat) = statat(from, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
         let mode = Mode::from_raw_mode(stat.st_mode as RawMode);
-        match FileType::from_raw_mode(stat.st_mode as RawMode) {
-            kind @ (FileType::CharacterDevice | FileType::BlockDevice) => match mknodat(to, name, kind, mode, stat.st_rdev) {
+        let kind = FileType::from_raw_mode(stat.st_mode as RawMode);
+        if kind == FileType::Directory && depth < MAX_DEPTH {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let Ok(below) = openat(from, name, flags, Mode::empty()) else { continue };
+            mkdirat(to, name, mode)?;
+            let made = openat(to, name, flags, Mode::empty())?;
+            copy_devices(&below, made.as_fd(), depth + 1)?;
+        } else if kind == FileType::CharacterDevice || kind == FileType::BlockDevice {
+            match mknodat(to, name, kind, mode, stat.st_rdev) {
                 Ok(()) => {
-                    chownat(
-                        to,
-                        name,
-                        Some(Uid::from_raw(stat.st_uid)),
-                        Some(Gid::from_raw(stat.st_gid)),
-                        AtFlags::SYMLINK_NOFOLLOW,
-                    )?;
+                    let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
+                    chownat(to, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
                 }
                 Err(Errno::EXIST | Errno::PERM) => {}
                 Err(error) => return Err(error.into()),
-            },
-            FileType::Directory if depth < MAX_DEPTH => {
-                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                let Ok(below) = openat(from, name, flags, Mode::empty()) else { continue };
-                mkdirat(to, name, mode)?;
-                let made = openat(to, name, flags, Mode::empty())?;
-                copy_devices(&below, made.as_fd(), depth + 1)?;
             }
-            _ => {}
         }
     }
     Ok(())

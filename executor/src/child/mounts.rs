@@ -57,6 +57,8 @@ impl Filesystem {
 
     fn mount(&self) -> io::Result<OwnedFd> {
         let context = fsopen(self.kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+        // What mount(8) shows first.
+        fsconfig_set_string(&context, "source", self.kind)?;
         for (key, value) in &self.options {
             match value {
                 Some(value) => fsconfig_set_string(&context, key.as_str(), value.as_str())?,
@@ -112,13 +114,12 @@ pub(super) fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Resul
 
 /// Paths in the options are relative to the base, because mount(2) takes only a page of them.
 fn overlay_options(lower: &[String], upper: Option<&str>, work: Option<&str>, userxattr: bool) -> String {
+    // `off` would mean to follow, on kernels that always do, and conflict with userxattr.
     let mut options = format!("lowerdir={},redirect_dir=nofollow,index=off,metacopy=off", lower.join(":"));
     if let (Some(upper), Some(work)) = (upper, work) {
         options.push_str(&format!(",upperdir={upper},workdir={work}"));
     }
     if userxattr {
-        // userxattr implies both, and conflicts with their being named.
-        options = options.replace(",redirect_dir=nofollow", "").replace(",metacopy=off", "");
         options.push_str(",userxattr");
     }
     options

@@ -28,14 +28,6 @@ pub(super) enum Leaf {
     File,
 }
 
-/// An opened path (O_PATH) and what had to be made for it.
-#[derive(Debug)]
-pub(super) struct Ensured {
-    pub(super) opened: OwnedFd,
-    /// Only what is in the root's own mount.
-    pub(super) made: Vec<Stub>,
-}
-
 /// Opens `path` as if `root` were `/`; links are followed inside it.
 pub(super) fn open(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
     open_with(root, path, flags, ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)
@@ -81,32 +73,34 @@ pub(super) fn file_type(fd: BorrowedFd<'_>) -> io::Result<FileType> {
     Ok(FileType::from_raw_mode(fstat(fd)?.st_mode as RawMode))
 }
 
-/// Opens `path`, following links in the root also where they dangle, and makes what is missing: directories 0755, a file 0644, with
-/// `owner` (uid, gid) or root. The times of a directory in which something was made stay as they were.
-pub(super) fn ensure(root: BorrowedFd<'_>, path: &Path, leaf: Leaf, owner: Option<(u32, u32)>) -> io::Result<Ensured> {
-    match open(root, path, OFlags::PATH) {
-        Ok(opened) => checked(opened, leaf, Vec::new()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => make(root, path, leaf, owner),
-        Err(error) => Err(error),
-    }
-}
-
-fn checked(opened: OwnedFd, leaf: Leaf, made: Vec<Stub>) -> io::Result<Ensured> {
+/// Opens `path` (O_PATH), following links in the root also where they dangle, and makes what is missing: directories 0755, a file 0644,
+/// with `owner` (uid, gid) or root. The times of a directory in which something was made stay as they were. What was made in the root's
+/// own mount is added to `made`, also before a failure.
+pub(super) fn ensure(
+    root: BorrowedFd<'_>,
+    path: &Path,
+    leaf: Leaf,
+    owner: Option<(u32, u32)>,
+    made: &mut Vec<Stub>,
+) -> io::Result<OwnedFd> {
+    let opened = match open(root, path, OFlags::PATH) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => make(root, path, leaf, owner, made)?,
+        opened => opened?,
+    };
     let is_directory = file_type(opened.as_fd())? == FileType::Directory;
     match leaf {
         Leaf::Directory if !is_directory => Err(io::Error::from(Errno::NOTDIR)),
         Leaf::File if is_directory => Err(io::Error::from(Errno::ISDIR)),
-        Leaf::Directory | Leaf::File => Ok(Ensured { opened, made }),
+        Leaf::Directory | Leaf::File => Ok(opened),
     }
 }
 
 /// Walks component by component. `done` is where `current` is, without links.
-fn make(root: BorrowedFd<'_>, path: &Path, leaf: Leaf, owner: Option<(u32, u32)>) -> io::Result<Ensured> {
+fn make(root: BorrowedFd<'_>, path: &Path, leaf: Leaf, owner: Option<(u32, u32)>, made: &mut Vec<Stub>) -> io::Result<OwnedFd> {
     let mut pending = Vec::new();
     push_components(&mut pending, path);
     let mut done = PathBuf::new();
     let mut current = open_without_links(root, &done, OFlags::PATH)?;
-    let mut made = Vec::new();
     let mut links = 0;
     while let Some(name) = pending.pop() {
         if name == ".." {
@@ -143,7 +137,7 @@ fn make(root: BorrowedFd<'_>, path: &Path, leaf: Leaf, owner: Option<(u32, u32)>
         done.push(&name);
         current = next;
     }
-    checked(current, leaf, made)
+    Ok(current)
 }
 
 fn push_components(pending: &mut Vec<OsString>, path: &Path) {

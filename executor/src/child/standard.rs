@@ -95,13 +95,10 @@ fn mask_thermal_throttle(tree: &Tree, sys: BorrowedFd<'_>, devices: &Devices) ->
 fn mask(tree: &Tree, filesystem: BorrowedFd<'_>, path: &Path, devices: &Devices) -> Result<bool, ExecutorError> {
     let step = || format!("mask `{}`", path.display());
     let Some(target) = open_if_there(filesystem, path).step(step)? else { return Ok(false) };
-    let cover = match rooted::file_type(target.as_fd()).step(step)? {
-        FileType::Directory => {
-            let cover = tree.empty_directory()?;
-            set_attributes(cover.as_fd(), Change::ReadOnly, false).step(step)?;
-            cover
-        }
-        _ => clone_of(&devices.dev, Path::new("null"), false).step(step)?,
+    let cover = if rooted::file_type(target.as_fd()).step(step)? == FileType::Directory {
+        tree.empty_directory()?
+    } else {
+        clone_of(&devices.dev, Path::new("null"), false).step(step)?
     };
     attach(cover.as_fd(), target.as_fd()).step(step)?;
     Ok(true)

@@ -3,13 +3,15 @@
 //! It stays in the host's namespaces itself. All signals are blocked: the terminal's ctrl-c is rbuild's business, and the death of rbuild
 //! shows as end of file on the socket (or, as a second line, as SIGTERM by PR_SET_PDEATHSIG).
 
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::process::{Signal, WaitId, WaitIdOptions, set_parent_process_death_signal, setsid, waitid};
+use rustix::process::{Signal, WaitId, WaitIdOptions, chdir, set_parent_process_death_signal, setsid, waitid};
 use rustix::stdio::{dup2_stdin, stdin, stdout};
+use rustix::thread::set_name;
 
 use crate::channel;
 use crate::child::command;
@@ -17,7 +19,10 @@ use crate::child::stubs;
 use crate::error::{ExecutorError, Step};
 use crate::sys::process::{Cloned, close_from, exit, fork_into};
 use crate::sys::signal;
-use crate::wire::{Arrival, End, Reply, Report, receive_parcel};
+use crate::wire::{Arrival, End, Reply, Report, WireNetwork, receive_parcel};
+
+/// As ps(1) shows it.
+const NAME: &CStr = c"rbuild-init";
 
 /// Runs one sandbox. Called in a fresh process with the socket as descriptor 0; never returns.
 pub(crate) fn run() -> ! {
@@ -42,6 +47,9 @@ fn take_socket() -> io::Result<OwnedFd> {
 fn supervise(socket: &OwnedFd) -> Result<End, ExecutorError> {
     // Not a member of the terminal's session: its signals and its hang-up are not for us.
     setsid().step(|| "start a session")?;
+    // Not to keep the directory of rbuild busy, and not to be called by a number in lists of processes.
+    chdir("/").step(|| "change to `/`")?;
+    set_name(NAME).step(|| "set its name")?;
     let orphaned = signal::block_all(libc::SIGTERM).step(|| "block signals")?;
     set_parent_process_death_signal(Some(Signal::TERM)).step(|| "bind its life to rbuild's")?;
     let arrival = receive_parcel(socket.as_fd()).step(|| "receive its request")?;
@@ -64,7 +72,10 @@ fn supervise(socket: &OwnedFd) -> Result<End, ExecutorError> {
 }
 
 fn namespaces(arrival: &Arrival) -> libc::c_int {
-    let network = if arrival.request.own_network { libc::CLONE_NEWNET } else { 0 };
+    let network = match arrival.request.network {
+        WireNetwork::Host => 0,
+        WireNetwork::None => libc::CLONE_NEWNET,
+    };
     libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWCGROUP | network
 }
 
@@ -77,44 +88,41 @@ fn watch(
 ) -> Result<End, ExecutorError> {
     let mut stubs = Vec::new();
     let mut root = None;
-    let mut rbuild_lives = true;
-    let mut report_open = true;
+    let (mut rbuild_lives, mut reporting) = (true, true);
     loop {
-        let watched = |open: bool| if open { PollFlags::IN } else { PollFlags::empty() };
-        let mut ready = [
-            PollFd::from_borrowed_fd(pidfd, PollFlags::IN),
-            PollFd::from_borrowed_fd(report, watched(report_open)),
-            PollFd::from_borrowed_fd(if rbuild_lives { socket } else { pidfd }, PollFlags::IN),
-            PollFd::from_borrowed_fd(if rbuild_lives { orphaned } else { pidfd }, PollFlags::IN),
-        ];
-        if !report_open {
-            ready[1] = PollFd::from_borrowed_fd(pidfd, PollFlags::IN);
-        }
-        match poll(&mut ready, None) {
-            Err(Errno::INTR) => continue,
-            polled => polled.step(|| "wait for the command")?,
-        };
-        let happened = ready.map(|fd| !fd.revents().is_empty());
-        if report_open && happened[1] {
+        // What has ended would be ready for ever.
+        let watched = |open: bool, fd| if open { fd } else { pidfd };
+        let fds = [pidfd, watched(reporting, report), watched(rbuild_lives, socket), watched(rbuild_lives, orphaned)];
+        let [ended, reported, closed, signalled] = wait_for_any(fds).step(|| "wait for the command")?;
+        if reporting && reported {
             match channel::receive::<Report>(report, false) {
                 Ok(Some((part, descriptors))) => {
                     stubs.extend(part.stubs);
                     root = descriptors.into_iter().next().or(root);
-                    continue;
                 }
-                Ok(None) | Err(_) => report_open = false,
+                Ok(None) | Err(_) => reporting = false,
             }
-        }
-        if happened[0] {
+        } else if ended {
             let end = reap(pidfd)?;
             if let Some(root) = root {
                 stubs::remove(root.as_fd(), &stubs);
             }
             return Ok(end);
-        }
-        if rbuild_lives && (happened[2] || happened[3]) {
+        } else if closed || signalled {
             rbuild_lives = false;
             kill(pidfd);
+        }
+    }
+}
+
+/// Which of the descriptors are readable or at their end; at least one is.
+fn wait_for_any(descriptors: [BorrowedFd<'_>; 4]) -> io::Result<[bool; 4]> {
+    let mut ready = descriptors.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+    loop {
+        match poll(&mut ready, None) {
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+            Ok(_) => return Ok(ready.map(|fd| !fd.revents().is_empty())),
         }
     }
 }

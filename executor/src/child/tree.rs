@@ -18,6 +18,7 @@ use rustix::process::{chdir, fchdir, pivot_root};
 use crate::child::mounts::{self, Filesystem, attach, clone_of};
 use crate::child::rooted::{self, Leaf};
 use crate::error::{ExecutorError, Step};
+use crate::sys::mount::{Change, set_attributes};
 use crate::wire::{Luggage, Stub, WireMount};
 
 /// `/` with all that is mounted on it.
@@ -65,14 +66,11 @@ impl Tree {
     /// Attaches a mount at `target` beneath the root; makes a mount point of the mount's own kind where there is none.
     pub(super) fn attach(&mut self, mount: BorrowedFd<'_>, target: &Path) -> Result<(), ExecutorError> {
         let step = || format!("mount on `{}`", target.display());
-        let leaf = match rooted::file_type(mount).step(step)? {
-            FileType::Directory => Leaf::Directory,
-            _ => Leaf::File,
-        };
-        let point =
-            rooted::ensure(self.root(), target, leaf, None).step(|| format!("create the mount point `{}`", target.display()))?;
-        self.stubs.extend(point.made);
-        attach(mount, point.opened.as_fd()).step(step)
+        let is_directory = rooted::file_type(mount).step(step)? == FileType::Directory;
+        let leaf = if is_directory { Leaf::Directory } else { Leaf::File };
+        let point = rooted::ensure(self.root.as_fd(), target, leaf, None, &mut self.stubs);
+        let point = point.step(|| format!("create the mount point `{}`", target.display()))?;
+        attach(mount, point.as_fd()).step(step)
     }
 
     /// A mount of a new file with this content and owner.
@@ -89,9 +87,14 @@ impl Tree {
         make().step(|| "create a file to be mounted")
     }
 
-    /// A mount of an empty directory.
+    /// A read-only mount of an empty directory.
     pub(super) fn empty_directory(&self) -> Result<OwnedFd, ExecutorError> {
-        clone_of(&self.scratch, Path::new("empty"), false).step(|| "mount an empty directory")
+        let make = || -> io::Result<OwnedFd> {
+            let mount = clone_of(&self.scratch, Path::new("empty"), false)?;
+            set_attributes(mount.as_fd(), Change::ReadOnly, false)?;
+            Ok(mount)
+        };
+        make().step(|| "mount an empty directory")
     }
 
     /// Makes the root `/` and lets go of everything of the host's.

@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::OnceLock;
 
 use fs_err as fs;
@@ -50,7 +51,7 @@ impl Bed {
         for directory in ["bin", "etc", "tmp", "home/app", "proc", "sys", "dev"] {
             fs::create_dir_all(bed.path(directory)).unwrap();
         }
-        fs::copy("/bin/busybox", bed.path("bin/busybox")).unwrap();
+        copy_busybox(&bed.path("bin/busybox"));
         for applet in APPLETS {
             symlink("busybox", bed.path("bin").join(applet)).unwrap();
         }
@@ -62,7 +63,7 @@ impl Bed {
     /// Nothing but a static program `/busybox`.
     pub(crate) fn scratch() -> Bed {
         let bed = Bed::bare();
-        fs::copy("/bin/busybox", bed.path("busybox")).unwrap();
+        copy_busybox(&bed.path("busybox"));
         bed
     }
 
@@ -112,6 +113,12 @@ impl Bed {
         all.sort();
         all
     }
+}
+
+/// In another process: a descriptor open for writing here could be inherited by a child that another thread starts at this moment, and a
+/// program that somebody can write to is not executed (ETXTBSY).
+fn copy_busybox(to: &Path) {
+    assert!(Command::new("/bin/cp").args([Path::new("/bin/busybox"), to]).status().unwrap().success());
 }
 
 fn list(root: &Path, directory: &Path, all: &mut Vec<String>) {

@@ -86,11 +86,10 @@ fn programs_that_cannot_be_run() {
     not_found(&["/bin/plain/x"], "exec: `/bin/plain/x`: no such file or directory");
     not_found(&[""], "exec: ``: executable file not found in $PATH");
     not_found(&[], "exec: ``: executable file not found in $PATH");
-    let not_executable = |args: &[&str], errno: i32| match refused(args) {
-        ExecutorError::NotExecutable { program, source } => {
-            assert_eq!((program.as_str(), source.raw_os_error()), (args[0], Some(errno)));
-        }
-        other => panic!("{other:?}"),
+    let not_executable = |args: &[&str], errno: i32| {
+        let error = refused(args);
+        let ExecutorError::NotExecutable { program, source } = &error else { panic!("{error:?}") };
+        assert_eq!((program.as_str(), source.raw_os_error()), (args[0], Some(errno)));
     };
     not_executable(&["/bin/plain"], libc::EACCES);
     not_executable(&["/bin/directory"], libc::EISDIR);

@@ -112,7 +112,8 @@ fn cgroups_show_the_sandbox_as_their_root() {
     let bed = Bed::new();
     let cgroups = stdout(bed.spec(&["cat", "/proc/self/cgroup"]));
     assert!(!cgroups.is_empty() && cgroups.lines().all(|line| line.ends_with(":/")), "{cgroups}");
-    assert!(stdout(bed.spec(&["mount"])).contains("/sys/fs/cgroup"));
+    let mounts = stdout(bed.spec(&["mount"]));
+    assert!(mounts.contains("/sys/fs/cgroup") && mounts.contains("proc on /proc type proc"), "{mounts}");
 }
 
 #[test]
@@ -142,16 +143,18 @@ fn a_hostile_root_stays_in_its_root() {
     link("../outside", "dev");
     link("../../outside/hosts", "etc/hosts");
     link("/run/deep/../resolv.conf", "etc/resolv.conf");
+    let before = bed.listing();
     let mut spec: Spec = bed.shell("cat /tmp/elsewhere/1/comm; cat /etc/hosts /etc/resolv.conf; stat -c %t:%T /outside/null");
     spec.hosts = Some("hosts\n".to_owned());
     spec.resolv_conf = Some("resolv\n".to_owned());
     assert_eq!(stdout(spec), "sh\nhosts\nresolv\n1:3\n");
     assert_eq!(fs::read_to_string(outside.join("hosts")).unwrap(), "untouched");
     assert_eq!(fs::read_dir(&outside).unwrap().count(), 1);
+    assert_eq!(bed.listing(), before);
 }
 
-#[test]
-fn overlays_from_short_paths() {
+#[track_caller]
+fn check_overlay(userxattr: bool) {
     let bed = Bed::new();
     let base = bed.outside("overlay");
     for directory in ["upper", "work"] {
@@ -163,9 +166,15 @@ fn overlays_from_short_paths() {
         lower: vec!["../root".to_owned()],
         upper: Some("upper".to_owned()),
         work: Some("work".to_owned()),
-        userxattr: false,
+        userxattr,
     };
     assert!(stdout(spec).contains(" overlay "));
     assert_eq!(fs::read_to_string(base.join("upper/file")).unwrap(), "written\n");
     assert!(!bed.path("file").exists());
+}
+
+#[test]
+fn overlays_from_short_paths() {
+    check_overlay(false);
+    check_overlay(true);
 }

@@ -1,11 +1,11 @@
 //! Many at once, and what is left when somebody dies.
 
 use std::io::{BufRead, BufReader};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::{Command, Stdio};
 
 use fs_err as fs;
-use rbuild_executor::ExitStatus;
+use rbuild_executor::{Executor, ExitStatus};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
@@ -41,23 +41,35 @@ fn fifty_at_once() {
     });
 }
 
+/// Neither running nor a zombie: a pidfd knows when its process has been reaped.
+fn is_reaped(pidfd: &OwnedFd) -> bool {
+    let details = fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).unwrap();
+    details.lines().find_map(|line| line.strip_prefix("Pid:")).unwrap().trim() == "-1"
+}
+
 #[test]
 fn nothing_is_mounted_on_the_host_and_no_zombie_stays() {
     let bed = Bed::new();
-    let (command, supervisor) = runtime().block_on(async {
+    runtime().block_on(async {
         let mut process = start(bed.shell("echo ready; sleep 1000")).await.unwrap();
         process.output().await.unwrap();
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-        assert!(!mounts.contains(bed.path("").to_str().unwrap().trim_end_matches('/')), "{mounts}");
-        let supervisor = parent_of(process.pid());
+        assert!(!mounts.contains(bed.outside("").to_str().unwrap().trim_end_matches('/')), "{mounts}");
+        let (command, supervisor) = (watch(process.pid()), watch(parent_of(process.pid())));
+        assert!(!is_reaped(&command) && !is_reaped(&supervisor));
         process.kill().await.unwrap();
-        (process.pid(), supervisor)
+        assert!(is_reaped(&command) && is_reaped(&supervisor));
     });
-    for pid in [command, supervisor] {
-        let gone = fs::read_to_string(format!("/proc/{pid}/comm"))
-            .map_or(true, |name| name.trim() != "sleep" && name.trim() != "rbuild-init");
-        assert!(gone, "{pid}");
-    }
+}
+
+#[test]
+fn a_program_that_is_no_supervisor_is_noticed() {
+    let bed = Bed::new();
+    let executor = Executor::new(Some("/bin/false".into())).unwrap();
+    runtime().block_on(async {
+        let error = executor.spawn(bed.shell("true"), rbuild_executor::Stdio::Piped).await.unwrap_err();
+        assert_eq!(error.to_string(), "sandbox could not keep its supervisor alive");
+    });
 }
 
 #[test]
@@ -74,7 +86,6 @@ fn dropping_a_process_ends_it() {
 #[test]
 fn a_dropped_start_leaves_nothing() {
     let bed = Bed::new();
-    let marker = bed.outside("marker");
     runtime().block_on(async {
         for _ in 0..20 {
             let starting = start(bed.shell("sleep 1000"));
@@ -87,7 +98,6 @@ fn a_dropped_start_leaves_nothing() {
         // The spawner is still well.
         assert_eq!(finish(bed.shell("exit 4")).await.unwrap().exit.status, ExitStatus::Code(4));
     });
-    assert!(!marker.exists());
 }
 
 /// Starts the helper as a parent that runs `sleep 1000` in a sandbox; its pidfd and the helper.

@@ -1,4 +1,5 @@
 //! Commands in real sandboxes, on a root of busybox.
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 mod bed;
 

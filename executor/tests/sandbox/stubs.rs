@@ -54,6 +54,10 @@ fn a_command_that_cannot_start_leaves_nothing_either() {
     let mut spec = with_everything(bed.spec(&["/busybox", "true"]));
     spec.mounts.push(BindMount { source: BindSource::Path("/no/such".into()), target: "/x".into(), readonly: false });
     assert!(run(spec).is_err());
+    let mut spec = with_everything(bed.spec(&["/busybox", "true"]));
+    let memory = BindSource::Tmpfs { size: None, mode: 0o755 };
+    spec.mounts.push(BindMount { source: memory, target: format!("/made/{}", "x".repeat(300)).into(), readonly: false });
+    assert!(run(spec).is_err());
     assert_eq!(bed.listing(), ["busybox"]);
 }
 

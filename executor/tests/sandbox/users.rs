@@ -100,5 +100,6 @@ fn limits() {
         run(spec).err().unwrap().to_string()
     };
     assert_eq!(message("colour", 1, 1), "sandbox could not set the unknown limit `colour`");
+    assert_eq!(message("nofile", 1 << 40, 1 << 40), "sandbox could not set the limit `nofile` to 1099511627776:1099511627776");
     assert_eq!(message("nofile", 3, 2), "sandbox could not set the limit `nofile` to 3:2");
 }

@@ -98,18 +98,25 @@ impl SnapshotWriter {
     pub fn hard_link(&self, path: &Path, target: &Path) -> Result<()> {
         let from = relative(target).map_err(on("link to", target))?;
         let name = from.file_name().ok_or_else(|| on("link to", target)(errno(libc::EPERM)))?;
+        let (dir, link) = self.parent(path, "make the link")?;
+        if dir.path.join(&link) != from && self.is_dir(&dir, &link).map_err(on("make the link", path))? {
+            return Err(on("make the link", path)(errno(libc::EISDIR)));
+        }
         let (target_dir, stat) = self.owned(&from).map_err(on("link to", target))?;
         if stat.kind == Kind::Dir {
             return Err(on("link to", target)(errno(libc::EPERM)));
         }
-        if relative(path).map_err(on("make the link", path))? == from {
+        if dir.path.join(&link) == from {
             return Ok(());
         }
-        let (dir, link) = self.parent(path, "make the link")?;
-        self.place(&dir, &link, |dir, link| place::make_hard_link(target_dir.made(), name, dir, link))
-            .map_err(on("make the link", path))?;
+        let made = self.place(&dir, &link, |dir, link| place::make_hard_link(target_dir.made(), name, dir, link));
+        made.map_err(on("make the link", path))?;
         self.note_linked(stat.ino);
         Ok(())
+    }
+
+    fn is_dir(&self, dir: &Dir, name: &OsStr) -> io::Result<bool> {
+        Ok(self.dirs.entry(dir, name)?.is_some_and(|found| found.stat().kind == Kind::Dir))
     }
 
     /// An inode has several names because this state wants it.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::io::Read as _;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,22 +20,22 @@ impl Clock for Ticks {
     }
 }
 
-pub const DRIVERS: [&str; 3] = ["overlay", "overlay-userxattr", "copy"];
+pub(crate) const DRIVERS: [&str; 3] = ["overlay", "overlay-userxattr", "copy"];
 
 /// One state directory. The store lives as long as its snapshotter.
-pub struct Lab {
-    pub driver: &'static str,
-    pub snapshotter: Snapshotter,
-    pub dir: tempfile::TempDir,
+pub(crate) struct Lab {
+    pub(crate) driver: &'static str,
+    pub(crate) snapshotter: Snapshotter,
+    pub(crate) dir: tempfile::TempDir,
 }
 
 impl Lab {
-    pub fn new(driver: &'static str) -> Lab {
+    pub(crate) fn new(driver: &'static str) -> Lab {
         Lab::in_directory(driver, "state")
     }
 
     /// With a state directory of that name.
-    pub fn in_directory(driver: &'static str, state: &str) -> Lab {
+    pub(crate) fn in_directory(driver: &'static str, state: &str) -> Lab {
         let dir = tempfile::tempdir().expect("a directory");
         let root = dir.path().join(state);
         fs_err::create_dir_all(root.parent().expect("it has one")).expect("makes");
@@ -48,7 +47,7 @@ impl Lab {
     }
 
     /// A state made by writing.
-    pub fn write(&self, parent: Option<&Snapshot>, change: impl FnOnce(&SnapshotWriter)) -> Snapshot {
+    pub(crate) fn write(&self, parent: Option<&Snapshot>, change: impl FnOnce(&SnapshotWriter)) -> Snapshot {
         let active = self.snapshotter.driver().prepare(parent).expect("prepares");
         let writer = self.snapshotter.driver().writer(&active).expect("a writer");
         change(&writer);
@@ -57,17 +56,17 @@ impl Lab {
     }
 
     /// A state made by applying entries in `tar`'s language.
-    pub fn unpack(&self, parent: Option<&Snapshot>, entries: &[&str]) -> Snapshot {
+    pub(crate) fn unpack(&self, parent: Option<&Snapshot>, entries: &[&str]) -> Snapshot {
         self.unpack_bytes(parent, &tar(entries))
     }
 
-    pub fn unpack_bytes(&self, parent: Option<&Snapshot>, tar: &[u8]) -> Snapshot {
+    pub(crate) fn unpack_bytes(&self, parent: Option<&Snapshot>, tar: &[u8]) -> Snapshot {
         let active =
             self.snapshotter.apply(parent, &mut &*tar).unwrap_or_else(|error| panic!("{}: {}", self.driver, chain(&error)));
         self.snapshotter.driver().commit(active, "layer").expect("commits")
     }
 
-    pub fn layer(&self, snapshot: &Snapshot, times: &TimePolicy) -> Vec<u8> {
+    pub(crate) fn layer(&self, snapshot: &Snapshot, times: &TimePolicy) -> Vec<u8> {
         let mut out = Vec::new();
         self.snapshotter
             .write_layer(snapshot, times, &mut out)
@@ -76,13 +75,19 @@ impl Lab {
     }
 
     /// The whole state, a line for each path: `a/`, `a/x hello`, `l -> target`, `y =a/x`.
-    pub fn tree(&self, snapshot: &Snapshot) -> Vec<String> {
+    pub(crate) fn tree(&self, snapshot: &Snapshot) -> Vec<String> {
         self.lines(snapshot, Detail::Content)
     }
 
     /// As `tree`, with mode, owner, attributes, and the times of what is not a directory.
-    pub fn full_tree(&self, snapshot: &Snapshot) -> Vec<String> {
+    pub(crate) fn full_tree(&self, snapshot: &Snapshot) -> Vec<String> {
         self.lines(snapshot, Detail::All)
+    }
+
+    /// As `full_tree`, but contents instead of which names share an inode. A layer does not say that a name that is otherwise unchanged left its
+    /// inode (as copying up does it).
+    pub(crate) fn contents(&self, snapshot: &Snapshot) -> Vec<String> {
+        self.lines(snapshot, Detail::Contents)
     }
 
     fn lines(&self, snapshot: &Snapshot, detail: Detail) -> Vec<String> {
@@ -94,14 +99,14 @@ impl Lab {
     }
 
     /// `A path`, `M path`, `P path`, `D path`.
-    pub fn changes(&self, snapshot: &Snapshot) -> Vec<String> {
+    pub(crate) fn changes(&self, snapshot: &Snapshot) -> Vec<String> {
         let changes = self.snapshotter.driver().changes(snapshot).expect("compares");
         changes.iter().map(|change| format!("{} {}", letter(change.kind), change.path.display())).collect()
     }
 }
 
 /// Runs a test on every driver.
-pub fn each(test: impl Fn(&Lab)) {
+pub(crate) fn each(mut test: impl FnMut(&Lab)) {
     for driver in DRIVERS {
         test(&Lab::new(driver));
     }
@@ -119,13 +124,14 @@ fn letter(kind: ChangeKind) -> char {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Detail {
     Content,
+    Contents,
     All,
 }
 
 fn line(root: &Root, entry: &rbuild_fs::WalkEntry, detail: Detail, first: &mut BTreeMap<u64, PathBuf>) -> String {
     let stat = &entry.stat;
     let mut text = entry.path.display().to_string();
-    let before = if stat.kind == Kind::Dir { None } else { first.get(&stat.ino).cloned() };
+    let before = if stat.kind == Kind::Dir || detail == Detail::Contents { None } else { first.get(&stat.ino).cloned() };
     first.entry(stat.ino).or_insert_with(|| entry.path.clone());
     match (before, stat.kind) {
         (Some(other), _) => text.push_str(&format!(" ={}", other.display())),
@@ -140,7 +146,7 @@ fn line(root: &Root, entry: &rbuild_fs::WalkEntry, detail: Detail, first: &mut B
         }
         (None, Kind::Fifo | Kind::Socket) => text.push_str(&format!(" {:?}", stat.kind)),
     }
-    if detail == Detail::All {
+    if detail != Detail::Content {
         let time = if stat.kind == Kind::Dir { String::new() } else { format!("@{}", stat.mtime.0) };
         text.push_str(&format!(" [{:o} {}:{}{time}{}]", stat.mode, stat.uid, stat.gid, attributes(root, &entry.path)));
     }
@@ -154,32 +160,32 @@ fn attributes(root: &Root, path: &Path) -> String {
 }
 
 /// The extended attributes of a path without links.
-pub fn xattrs(root: &Root, path: &Path) -> Vec<(Vec<u8>, Vec<u8>)> {
+pub(crate) fn xattrs(root: &Root, path: &Path) -> Vec<(Vec<u8>, Vec<u8>)> {
     let dir = root.open_dir(path.parent().expect("not the root")).expect("opens");
     rbuild_fs::xattr::list_at(dir.as_fd(), path.file_name().expect("not the root")).expect("lists")
 }
 
-pub fn major(rdev: u64) -> u32 {
+pub(crate) fn major(rdev: u64) -> u32 {
     rustix::fs::major(rdev)
 }
 
-pub fn minor(rdev: u64) -> u32 {
+pub(crate) fn minor(rdev: u64) -> u32 {
     rustix::fs::minor(rdev)
 }
 
 /// Attributes of root's, from 1000000.
-pub fn mode(mode: u32) -> Attrs {
+pub(crate) fn mode(mode: u32) -> Attrs {
     Attrs { mode, uid: 0, gid: 0, mtime: Some((1_000_000, 0)), xattrs: Vec::new() }
 }
 
 /// Writes a small file.
-pub fn put(writer: &SnapshotWriter, path: &str, content: &str) {
+pub(crate) fn put(writer: &SnapshotWriter, path: &str, content: &str) {
     writer.write_file(Path::new(path), &mut content.as_bytes(), content.len() as u64, &mode(0o644)).expect("writes");
 }
 
 /// A tar from lines: `dir PATH [MODE]`, `file PATH [CONTENT]`, `link PATH TARGET`, `hard PATH TARGET`, `char|block PATH MAJOR MINOR`,
 /// `fifo PATH`. Everything is from the second 1000 and root's.
-pub fn tar(entries: &[&str]) -> Vec<u8> {
+pub(crate) fn tar(entries: &[&str]) -> Vec<u8> {
     let mut writer = TarWriter::new(Vec::new());
     for entry in entries {
         let words: Vec<&str> = entry.split(' ').collect();
@@ -220,7 +226,7 @@ fn header(words: &[&str]) -> (Header, String) {
 }
 
 /// Entries of a tar, one line each, with everything that its headers say.
-pub fn list(tar: &[u8]) -> Vec<String> {
+pub(crate) fn list(tar: &[u8]) -> Vec<String> {
     let mut reader = TarReader::new(tar);
     let mut lines = Vec::new();
     while let Some(header) = reader.next_entry().expect("a sound tar") {
@@ -247,7 +253,7 @@ pub fn list(tar: &[u8]) -> Vec<String> {
 }
 
 /// An error with its causes.
-pub fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
@@ -258,6 +264,6 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// A name for `rbuild_fs::place`.
-pub fn name(text: &str) -> &OsStr {
+pub(crate) fn name(text: &str) -> &OsStr {
     OsStr::new(text)
 }

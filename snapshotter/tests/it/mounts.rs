@@ -41,7 +41,7 @@ fn shell(root: BorrowedFd<'_>, command: &str) {
         "put" => {
             let (dir, last) = path.rsplit_once('/').unwrap_or((".", path));
             let dir = rustix::fs::openat(root, dir, rustix::fs::OFlags::PATH, Mode::empty()).expect("opens");
-            let _ = place::unlink(&dir, name(last));
+            drop(place::unlink(&dir, name(last)));
             let file = place::create_file(&dir, name(last)).expect("creates");
             rustix::io::write(&file, words[2].as_bytes()).expect("writes");
             place::apply(&file, &place::Meta { mode: 0o644, uid: 0, gid: 0, mtime: Some((2000, 0)), xattrs: &[] }).expect("sets");
@@ -159,7 +159,7 @@ fn overlay_attributes_of_processes_mean_nothing() {
             let dir = place::open_dir(root, name("d")).expect("opens");
             for attribute in [&b"trusted.overlay.opaque"[..], b"user.overlay.opaque", b"user.mine"] {
                 // Refused or kept apart, as the kernel likes; on a plain directory they are just attributes.
-                let _ = rbuild_fs::xattr::set(dir.as_fd(), attribute, b"y");
+                drop(rbuild_fs::xattr::set(dir.as_fd(), attribute, b"y"));
             }
         });
         assert_eq!(lab.tree(&state), ["d/", "d/a A"], "{}", lab.driver);

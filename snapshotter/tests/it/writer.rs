@@ -269,7 +269,7 @@ fn metadata_is_complete() {
 }
 
 /// VFS_CAP_REVISION_2 with CAP_NET_RAW effective.
-pub fn capability() -> Vec<u8> {
+pub(crate) fn capability() -> Vec<u8> {
     let mut value = vec![1, 0, 0, 2, 0, 0x20, 0, 0];
     value.resize(20, 0);
     value

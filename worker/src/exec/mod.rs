@@ -17,7 +17,12 @@ use crate::logs::Log;
 use crate::options::Output;
 use crate::worker::{Inner, blocking};
 
-pub(crate) async fn run(worker: &Arc<Inner>, op: &ExecOp, inputs: &[Output], step: &StepContext) -> Result<Vec<Output>, WorkError> {
+pub(crate) async fn run(
+    worker: &Arc<Inner>,
+    op: &ExecOp,
+    inputs: &[Output],
+    step: &StepContext,
+) -> Result<Vec<Output>, WorkError> {
     mounts::check(op, &worker.options)?;
     let mut states: Vec<Option<Snapshot>> = Vec::with_capacity(inputs.len());
     for input in inputs {
@@ -47,7 +52,7 @@ pub(crate) async fn run(worker: &Arc<Inner>, op: &ExecOp, inputs: &[Output], ste
     drop(process);
     drop(slot);
     drop(caches);
-    judge(op, &exit)?;
+    judge(&op.args, &exit)?;
     commit(worker, prepared.states, step).await
 }
 
@@ -76,7 +81,7 @@ async fn attend(process: &mut Process, log: &Log, step: &StepContext) -> Option<
 }
 
 /// BuildKit's words for what went wrong (spec G-68).
-fn judge(op: &ExecOp, exit: &Exit) -> Result<(), WorkError> {
+fn judge(args: &[String], exit: &Exit) -> Result<(), WorkError> {
     let code = match exit.status {
         ExitStatus::Code(0) => return Ok(()),
         ExitStatus::Code(code) => code,
@@ -88,7 +93,7 @@ fn judge(op: &ExecOp, exit: &Exit) -> Result<(), WorkError> {
         ExitStatus::Signal(signal) => format!(" (killed by signal {signal})"),
     };
     Err(WorkError::Process {
-        command: op.args.join(" "),
+        command: args.join(" "),
         outcome: format!("exit code: {code}{why}"),
         code: Some(code),
         oom: exit.oom,
@@ -122,4 +127,24 @@ async fn commit(
     .await?;
     outputs.sort_by_key(|(output, _)| *output);
     Ok(outputs.into_iter().map(|(_, snapshot)| Output::Snapshot(snapshot)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ends_have_buildkits_words() {
+        let check = |status: ExitStatus, oom: bool, expected: &str| {
+            let args = ["/bin/sh", "-c", "make"].map(str::to_owned);
+            let said = judge(&args, &Exit { status, oom }).map_or_else(|error| error.to_string(), |()| String::new());
+            assert_eq!(said, expected);
+        };
+        check(ExitStatus::Code(0), false, "");
+        let failed = |what: &str| format!("process \"/bin/sh -c make\" did not complete successfully: exit code: {what}");
+        check(ExitStatus::Code(2), false, &failed("2"));
+        check(ExitStatus::Signal(9), false, &failed("137 (killed by signal 9)"));
+        check(ExitStatus::Signal(9), true, &failed("137 (killed by the kernel for lack of memory)"));
+        check(ExitStatus::Code(137), true, &failed("137 (killed by the kernel for lack of memory)"));
+    }
 }

@@ -68,9 +68,9 @@ pub(super) fn prepare(
     for (mount, cache) in others.iter().zip(caches.iter().skip(1)) {
         let source = match &mount.kind {
             MountKind::Bind => BindSource::Mount(state(driver, mount, inputs, &mut states)?),
-            MountKind::Cache(_) => {
-                BindSource::Path(cache.clone().ok_or_else(|| WorkError::Internal("a cache mount without a directory".to_owned()))?)
-            }
+            MountKind::Cache(_) => BindSource::Path(
+                cache.clone().ok_or_else(|| WorkError::Internal("a cache mount without a directory".to_owned()))?,
+            ),
             MountKind::Tmpfs { size } => BindSource::Tmpfs { size: *size, mode: TMPFS_MODE },
             MountKind::Secret(secret) => match options.secrets.get(&secret.id) {
                 Some(content) => {

@@ -131,8 +131,10 @@ impl Extraction<'_> {
         match error {
             #[allow(clippy::wildcard_enum_match_arm, reason = "all other failures are told as they are")]
             SnapshotError::Io { source, .. }
-                if matches!(source.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput)
-                    && source.raw_os_error().is_none() =>
+                if matches!(
+                    source.kind(),
+                    io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput
+                ) && source.raw_os_error().is_none() =>
             {
                 WorkError::Archive { archive: self.archive.to_owned(), entry: header.path.clone(), source }
             }

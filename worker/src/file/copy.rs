@@ -12,11 +12,11 @@ use super::chmod::ModeChange;
 use super::make::failed;
 use super::plan::{Change, Plan};
 use super::{ActionStep, resolve_owner};
+use crate::WorkError;
 use crate::content::{exclude_matcher, without_excluded};
 use crate::error::os_error;
 use crate::select::{Match, find};
 use crate::tree::Tree;
-use crate::WorkError;
 
 /// Copies, or extracts, all sources of one action.
 pub(super) fn copy(at: &ActionStep<'_>, copy: &Copy, tree: &Tree) -> Result<(), WorkError> {
@@ -120,8 +120,7 @@ impl Copying<'_> {
             plan.run(self.at)?;
         }
         // A destination that a directory was copied to has that directory's time.
-        let made: Vec<PathBuf> =
-            self.target.made.into_iter().filter(|path| !self.is_top || *path != self.target.path).collect();
+        let made: Vec<PathBuf> = self.target.made.into_iter().filter(|path| !self.is_top || *path != self.target.path).collect();
         self.at.settle(&made, self.copy.created)
     }
 

@@ -138,7 +138,9 @@ fn readers(op: &FileOp, index: usize) -> usize {
     let by_actions = op.actions.iter().map(|action| {
         let from = match &action.kind {
             FileActionKind::Copy(copy) => is(copy.from),
-            FileActionKind::MakeFile(_) | FileActionKind::MakeDir(_) | FileActionKind::Symlink(_) | FileActionKind::Remove(_) => false,
+            FileActionKind::MakeFile(_) | FileActionKind::MakeDir(_) | FileActionKind::Symlink(_) | FileActionKind::Remove(_) => {
+                false
+            }
         };
         usize::from(is(action.base)) + usize::from(from)
     });
@@ -153,9 +155,10 @@ impl ActionStep<'_> {
     /// A creation time as writers take it.
     pub(crate) fn time(&self, created: Timestamp) -> (i64, u32) {
         match created {
-            Timestamp::Now => {
-                (self.now.div_euclid(1_000_000_000), u32::try_from(self.now.rem_euclid(1_000_000_000)).expect("less than a second"))
-            }
+            Timestamp::Now => (
+                self.now.div_euclid(1_000_000_000),
+                u32::try_from(self.now.rem_euclid(1_000_000_000)).expect("less than a second"),
+            ),
             Timestamp::Epoch(seconds) => (seconds, 0),
         }
     }

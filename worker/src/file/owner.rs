@@ -5,9 +5,9 @@ use std::path::Path;
 use rbuild_graph::{Owner, UserName};
 use rbuild_snapshotter::SnapshotWriter;
 
+use crate::WorkError;
 use crate::error::NameKind;
 use crate::similar::similar;
-use crate::WorkError;
 
 /// Largest passwd or group file that is read (as in BuildKit).
 const LIMIT: u64 = 10 << 20;

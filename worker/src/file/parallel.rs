@@ -41,9 +41,9 @@ pub(super) fn for_each<T: Sync>(
     thread::scope(|scope| {
         let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
         let mine = work();
-        let results = others.into_iter().map(|thread| {
-            thread.join().unwrap_or_else(|_| Err(WorkError::Internal("a thread of a copy panicked".to_owned())))
-        });
+        let results = others
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|_| Err(WorkError::Internal("a thread of a copy panicked".to_owned()))));
         // All are joined before the first failure is returned.
         results.collect::<Vec<_>>().into_iter().fold(mine, Result::and)
     })

@@ -17,12 +17,12 @@ use super::ActionStep;
 use super::chmod::ModeChange;
 use super::make::failed;
 use super::parallel::for_each;
+use crate::WorkError;
 use crate::content::body_of_content;
 use crate::context::ContextTree;
 use crate::error::os_error;
 use crate::memo::Identity;
 use crate::tree::{Opened, Tree, Xattrs, read_error};
-use crate::WorkError;
 
 /// How owners and modes change on the way.
 pub(super) struct Change {
@@ -103,7 +103,8 @@ impl<'a> Plan<'a> {
             at.writer.hard_link(&item.target, &first.target).map_err(refused("link", &item.target))
         })?;
         let nested = directories.iter().map(|item| (item.target.as_path(), item.stat.mtime));
-        let times: Vec<(&Path, (i64, u32))> = self.tops.iter().map(|(path, time)| (path.as_path(), *time)).chain(nested).collect();
+        let times: Vec<(&Path, (i64, u32))> =
+            self.tops.iter().map(|(path, time)| (path.as_path(), *time)).chain(nested).collect();
         for_each(&times, at.cancel, |(path, time)| at.writer.set_times(path, *time).map_err(failed("set the time of", path)))
     }
 
@@ -163,7 +164,9 @@ impl<'a> Plan<'a> {
         match known {
             Some(body) if body.racy || !same => {
                 let mut reader = HashingReader { file, offset: 0, hasher: blake3::Hasher::new() };
-                at.writer.write_file(&item.target, &mut reader, before.size, &attrs).map_err(|error| short(error, changed, &item.target))?;
+                at.writer
+                    .write_file(&item.target, &mut reader, before.size, &attrs)
+                    .map_err(|error| short(error, changed, &item.target))?;
                 if body_of_content(reader.hasher.finalize().as_bytes(), &attrs.xattrs) != body.digest {
                     return Err(changed());
                 }

@@ -201,7 +201,8 @@ fn recall(snapshotter: &Snapshotter, url: &str) -> Result<Option<Note>, WorkErro
     // What cannot be read is of another version, and is replaced.
     let Ok(note) = serde_json::from_slice::<Note>(&value) else { return Ok(None) };
     let leased = snapshotter.session().lease(&Resource::Blob(note.blob.clone())).map_err(failed)?;
-    Ok(leased.then_some(note))
+    let is_there = leased && snapshotter.store().open_blob(&note.blob).map_err(failed)?.is_some();
+    Ok(is_there.then_some(note))
 }
 
 fn remember(snapshotter: &Snapshotter, url: &str, note: &Note) -> Result<(), WorkError> {

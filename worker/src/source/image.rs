@@ -12,9 +12,9 @@ use rbuild_oci::{ChainId, Descriptor, DiffId, Digest};
 use rbuild_snapshotter::{Snapshot, Snapshotter, unpack_layers};
 use rbuild_solver::RootKey;
 
+use crate::WorkError;
 use crate::options::{ImageHandle, ImageOrigin};
 use crate::worker::blocking;
-use crate::WorkError;
 
 /// Unpackings under way in this process, one for each stack of layers.
 #[derive(Default)]
@@ -57,7 +57,10 @@ fn unpack_now(snapshotter: &Snapshotter, image: &ImageHandle, chain: &ChainId) -
     let _lock = lock.map_err(|source| WorkError::Store { step: "lock the image's layers", source })?;
     let name = || image.reference.as_ref().map_or_else(|| image.manifest.to_string(), ToString::to_string);
     if image.layers.len() != image.diff_ids.len() {
-        return Err(WorkError::BadImage { image: name(), reason: "its manifest and its configuration have different numbers of layers" });
+        return Err(WorkError::BadImage {
+            image: name(),
+            reason: "its manifest and its configuration have different numbers of layers",
+        });
     }
     let layers: Vec<(Descriptor, DiffId)> = image.layers.iter().cloned().zip(image.diff_ids.iter().cloned()).collect();
     unpack_layers(snapshotter, &layers, &|layer| open_blob(snapshotter, &image.origin, layer))

@@ -136,7 +136,7 @@ pub(super) fn fits_octal(width: usize, value: i64) -> bool {
     value >= 0 && (width > 21 || value < 1 << ((width - 1) * 3))
 }
 
-fn parse_number(field: &[u8]) -> Option<i64> {
+pub(super) fn parse_number(field: &[u8]) -> Option<i64> {
     match field.first()? {
         first if first & 0x80 != 0 => parse_binary(field),
         _ => parse_octal(field).and_then(|value| i64::try_from(value).ok()),

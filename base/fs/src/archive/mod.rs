@@ -14,6 +14,7 @@ mod encode;
 mod header;
 mod pax;
 mod read;
+mod sparse;
 mod write;
 
 use std::path::PathBuf;

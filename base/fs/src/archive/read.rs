@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use super::header::{BLOCK, Block, GID, LINK, MAJOR, MINOR, MODE, MTIME, SIZE, TYPE, UID, invalid};
 use super::pax::Pax;
+use super::sparse::{self, Expansion, Step};
 use super::{EntryKind, Header};
 
 /// Longest extended header (PAX records, GNU long names) that is read into memory; Go has the same limit.
@@ -29,10 +30,12 @@ pub struct TarReader<R: Read> {
 }
 
 /// What is left of the current entry.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 struct Body {
-    content: u64,
+    /// Bytes of content in the stream.
+    stored: u64,
     padding: u64,
+    sparse: Option<Expansion>,
 }
 
 impl<R: Read> TarReader<R> {
@@ -80,7 +83,7 @@ impl<R: Read> TarReader<R> {
     }
 
     fn skip_body(&mut self) -> io::Result<()> {
-        let left = self.body.content + self.body.padding;
+        let left = self.body.stored + self.body.padding;
         self.body = Body::default();
         if left == 0 {
             return Ok(());
@@ -118,22 +121,49 @@ impl<R: Read> TarReader<R> {
         if (metadata.len() as u64) < size {
             return Err(ends_early());
         }
-        self.body = Body { content: 0, padding: padding(size) };
+        self.body = Body { stored: 0, padding: padding(size), sparse: None };
         self.skip_body()?;
         Ok(metadata)
     }
 
     fn start_entry(&mut self, block: &Block, before: Extensions) -> io::Result<Header> {
-        let header = before.resolve(block)?;
-        self.body = Body { content: header.size, padding: padding(header.size) };
+        let (mut header, pax) = before.resolve(block)?;
+        let stored = header.size;
+        self.body = Body { stored, padding: padding(stored), sparse: None };
+        if header.kind == EntryKind::File {
+            self.body.sparse = self.read_sparse_map(block, &pax, stored)?;
+        }
+        if let Some(sparse) = &self.body.sparse {
+            header.size = sparse.size();
+            if let Some(name) = pax.sparse(b"name") {
+                header.path = bounded_path(name.to_vec())?;
+            }
+        }
         Ok(header)
+    }
+
+    fn read_sparse_map(&mut self, block: &Block, pax: &Pax, stored: u64) -> io::Result<Option<Expansion>> {
+        if block.0[TYPE] == b'S' {
+            return sparse::old_gnu(block, stored, &mut self.from).map(Some);
+        }
+        if !sparse::is_pax(pax) {
+            return Ok(None);
+        }
+        let (map, used) = sparse::pax(pax, stored, &mut self.from)?;
+        self.body.stored -= used;
+        Ok(Some(map))
     }
 }
 
 impl<R: Read> Read for TarReader<R> {
-    /// Content of the current entry.
+    /// Content of the current entry, holes as zeros.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let want = usize::try_from(self.body.content).map_or(buffer.len(), |left| left.min(buffer.len()));
+        let limit = match self.body.sparse.as_ref().map(Expansion::step) {
+            None => self.body.stored,
+            Some(Step::Content(bytes)) => bytes,
+            Some(Step::Zeros(bytes)) => return Ok(self.read_zeros(bytes, buffer)),
+        };
+        let want = usize::try_from(limit).map_or(buffer.len(), |left| left.min(buffer.len()));
         if want == 0 {
             return Ok(0);
         }
@@ -141,8 +171,22 @@ impl<R: Read> Read for TarReader<R> {
         if got == 0 {
             return Err(ends_early());
         }
-        self.body.content -= got as u64;
+        self.body.stored -= got as u64;
+        if let Some(sparse) = &mut self.body.sparse {
+            sparse.advance(got as u64);
+        }
         Ok(got)
+    }
+}
+
+impl<R: Read> TarReader<R> {
+    fn read_zeros(&mut self, bytes: u64, buffer: &mut [u8]) -> usize {
+        let length = usize::try_from(bytes).map_or(buffer.len(), |bytes| bytes.min(buffer.len()));
+        buffer[..length].fill(0);
+        if let Some(sparse) = &mut self.body.sparse {
+            sparse.advance(length as u64);
+        }
+        length
     }
 }
 
@@ -161,32 +205,22 @@ impl Extensions {
     }
 
     /// PAX before GNU before the block's own fields.
-    fn resolve(self, block: &Block) -> io::Result<Header> {
-        let pax = self.pax.unwrap_or_default();
-        let path = pax.path.or(self.long_path).unwrap_or_else(|| block.path());
+    fn resolve(self, block: &Block) -> io::Result<(Header, Pax)> {
+        let mut pax = self.pax.unwrap_or_default();
+        let path = pax.path.take().or(self.long_path).unwrap_or_else(|| block.path());
         let kind = kind_of(block.0[TYPE], &path)?;
-        if !pax.sparse.is_empty() {
-            return Err(invalid(format!("sparse file `{}` in a tar is not supported", path.escape_ascii())));
-        }
-        let size = match (kind, pax.size) {
-            (EntryKind::File, Some(size)) => size,
-            (EntryKind::File, None) => size_of_content(block)?,
-            _ => 0,
+        let size = match (kind == EntryKind::File, pax.size) {
+            (true, Some(size)) => size,
+            (true, None) => size_of_content(block)?,
+            (false, _) => 0,
         };
         if size > i64::MAX as u64 {
             return Err(invalid("tar has an entry of an impossible size"));
         }
-        let link = match kind {
-            EntryKind::Symlink | EntryKind::HardLink => {
-                Some(pax.link.or(self.long_link).unwrap_or_else(|| block.text(LINK).to_vec()))
-            }
-            _ => None,
-        };
-        let rdev = match kind {
-            EntryKind::CharDevice | EntryKind::BlockDevice => (device(block, MAJOR)?, device(block, MINOR)?),
-            _ => (0, 0),
-        };
-        Ok(Header {
+        let link = matches!(kind, EntryKind::Symlink | EntryKind::HardLink)
+            .then(|| pax.link.take().or(self.long_link).unwrap_or_else(|| block.text(LINK).to_vec()));
+        let is_device = matches!(kind, EntryKind::CharDevice | EntryKind::BlockDevice);
+        let header = Header {
             path: bounded_path(path)?,
             kind,
             link: link.map(bounded_path).transpose()?,
@@ -198,23 +232,24 @@ impl Extensions {
                 Some(mtime) => mtime,
                 None => (block.number(MTIME, "mtime")?, 0),
             },
-            rdev,
-            xattrs: pax.xattrs,
-        })
+            rdev: if is_device { (device(block, MAJOR)?, device(block, MINOR)?) } else { (0, 0) },
+            xattrs: std::mem::take(&mut pax.xattrs),
+        };
+        Ok((header, pax))
     }
 }
 
 fn kind_of(flag: u8, path: &[u8]) -> io::Result<EntryKind> {
     Ok(match flag {
         0 if path.ends_with(b"/") => EntryKind::Dir,
-        0 | b'0' | b'7' => EntryKind::File,
+        // A contiguous file, and a sparse one.
+        0 | b'0' | b'7' | b'S' => EntryKind::File,
         b'1' => EntryKind::HardLink,
         b'2' => EntryKind::Symlink,
         b'3' => EntryKind::CharDevice,
         b'4' => EntryKind::BlockDevice,
         b'5' => EntryKind::Dir,
         b'6' => EntryKind::Fifo,
-        b'S' => return Err(invalid(format!("sparse file `{}` in a tar is not supported", path.escape_ascii()))),
         other => {
             let (kind, path) = (other.escape_ascii(), path.escape_ascii());
             return Err(invalid(format!("tar entry `{path}` is of the unknown type `{kind}`")));

@@ -14,8 +14,7 @@ const GETXATTRAT: libc::c_long = 464;
 const LISTXATTRAT: libc::c_long = 465;
 const REMOVEXATTRAT: libc::c_long = 466;
 
-/// Neither follow a link at the end of the path nor refuse an empty path (which means the descriptor itself).
-const EXACT: libc::c_int = libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH;
+const NOFOLLOW: libc::c_int = libc::AT_SYMLINK_NOFOLLOW;
 
 /// `struct xattr_args` of linux/xattr.h.
 #[repr(C, align(8))]
@@ -29,10 +28,10 @@ fn check(result: libc::c_long) -> io::Result<usize> {
     usize::try_from(result).map_err(|_negative| io::Error::last_os_error())
 }
 
-/// fchmodat2(2) without following links (Linux 6.6). An empty `path` means `dir` itself, which may be an O_PATH descriptor.
+/// fchmodat2(2) without following links (Linux 6.6).
 pub(crate) fn chmod_at(dir: BorrowedFd<'_>, path: &CStr, mode: u32) -> io::Result<()> {
     // SAFETY: `path` is a terminated string that outlives the call; the kernel only reads it.
-    let result = unsafe { libc::syscall(FCHMODAT2, dir.as_raw_fd(), path.as_ptr(), mode, EXACT) };
+    let result = unsafe { libc::syscall(FCHMODAT2, dir.as_raw_fd(), path.as_ptr(), mode, NOFOLLOW) };
     check(result).map(drop)
 }
 
@@ -42,7 +41,15 @@ pub(crate) fn set_xattr_at(dir: BorrowedFd<'_>, path: &CStr, name: &CStr, value:
     let args = XattrArgs { value: value.as_ptr() as u64, size, flags: 0 };
     // SAFETY: the strings, `args` and the value that it points to outlive the call, which only reads them.
     let result = unsafe {
-        libc::syscall(SETXATTRAT, dir.as_raw_fd(), path.as_ptr(), EXACT, name.as_ptr(), &raw const args, size_of::<XattrArgs>())
+        libc::syscall(
+            SETXATTRAT,
+            dir.as_raw_fd(),
+            path.as_ptr(),
+            NOFOLLOW,
+            name.as_ptr(),
+            &raw const args,
+            size_of::<XattrArgs>(),
+        )
     };
     check(result).map(drop)
 }
@@ -53,7 +60,7 @@ pub(crate) fn get_xattr_at(dir: BorrowedFd<'_>, path: &CStr, name: &CStr, buffer
     let mut args = XattrArgs { value: buffer.as_mut_ptr() as u64, size, flags: 0 };
     // SAFETY: the kernel writes at most `size` bytes to `buffer`, which is that long and exclusively borrowed.
     let result = unsafe {
-        libc::syscall(GETXATTRAT, dir.as_raw_fd(), path.as_ptr(), EXACT, name.as_ptr(), &raw mut args, size_of::<XattrArgs>())
+        libc::syscall(GETXATTRAT, dir.as_raw_fd(), path.as_ptr(), NOFOLLOW, name.as_ptr(), &raw mut args, size_of::<XattrArgs>())
     };
     check(result)
 }
@@ -61,14 +68,15 @@ pub(crate) fn get_xattr_at(dir: BorrowedFd<'_>, path: &CStr, name: &CStr, buffer
 /// listxattrat(2) without following links (Linux 6.13). Returns the list's length; an empty buffer only asks for it.
 pub(crate) fn list_xattr_at(dir: BorrowedFd<'_>, path: &CStr, buffer: &mut [u8]) -> io::Result<usize> {
     // SAFETY: the kernel writes at most `buffer.len()` bytes to `buffer`, which is exclusively borrowed.
-    let result = unsafe { libc::syscall(LISTXATTRAT, dir.as_raw_fd(), path.as_ptr(), EXACT, buffer.as_mut_ptr(), buffer.len()) };
+    let result =
+        unsafe { libc::syscall(LISTXATTRAT, dir.as_raw_fd(), path.as_ptr(), NOFOLLOW, buffer.as_mut_ptr(), buffer.len()) };
     check(result)
 }
 
 /// removexattrat(2) without following links (Linux 6.13).
 pub(crate) fn remove_xattr_at(dir: BorrowedFd<'_>, path: &CStr, name: &CStr) -> io::Result<()> {
     // SAFETY: both strings are terminated and outlive the call, which only reads them.
-    let result = unsafe { libc::syscall(REMOVEXATTRAT, dir.as_raw_fd(), path.as_ptr(), EXACT, name.as_ptr()) };
+    let result = unsafe { libc::syscall(REMOVEXATTRAT, dir.as_raw_fd(), path.as_ptr(), NOFOLLOW, name.as_ptr()) };
     check(result).map(drop)
 }
 
@@ -97,4 +105,15 @@ pub(crate) fn mount_setattr(mount: BorrowedFd<'_>, recursive: bool, attributes: 
         )
     };
     check(result).map(drop)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    //! What tests of other modules need.
+
+    /// Moves the calling thread into new namespaces.
+    pub(crate) fn unshare(flags: rustix::thread::UnshareFlags) {
+        // SAFETY: the flags never include FILES, so no descriptor changes its meaning for anybody.
+        unsafe { rustix::thread::unshare_unsafe(flags) }.unwrap();
+    }
 }

@@ -1,10 +1,8 @@
 //! What COPY writes, on both drivers.
 
-mod support;
-
+use crate::support::{Bench, DRIVERS, NOW, context, copy, describe, lines, message, plant};
 use rbuild_graph::{Chmod, Copy, Owner, Timestamp, UserName};
 use rbuild_worker::{Output, WorkError};
-use support::{Bench, DRIVERS, NOW, context, copy, describe, lines, message, plant};
 
 /// Copies from a context onto a base and compares the whole result, or the error.
 fn check(source: &str, base: &str, copy: &Copy, expected: Result<&str, &str>) {
@@ -121,10 +119,18 @@ fn destination_links_are_followed_once() {
     check(TREE, "l - to x\n d 755 x", &copy(&["file"], "/to/a/b"), Ok("l - to x\n d 755 x\n d 755 x/a\n f 640 x/a/b F"));
     // Inside a copied directory nothing is followed.
     let tree = "d 755 src/sub\n f 644 src/sub/f 1\n f 644 src/file 2";
-    check(tree, "l - to/sub elsewhere\n d 755 to/elsewhere", &copy(&["src"], "/to"), Err("cannot copy to non-directory: /to/sub"));
-    check(tree, "l - to/file /etc/x\n f 644 etc/x keep", &copy(&["src"], "/to"), Ok(
-        "d 755 etc\n f 644 etc/x keep\n d 755 to\n f 644 to/file 2\n d 755 to/sub\n f 644 to/sub/f 1",
-    ));
+    check(
+        tree,
+        "l - to/sub elsewhere\n d 755 to/elsewhere",
+        &copy(&["src"], "/to"),
+        Err("cannot copy to non-directory: /to/sub"),
+    );
+    check(
+        tree,
+        "l - to/file /etc/x\n f 644 etc/x keep",
+        &copy(&["src"], "/to"),
+        Ok("d 755 etc\n f 644 etc/x keep\n d 755 to\n f 644 to/file 2\n d 755 to/sub\n f 644 to/sub/f 1"),
+    );
 }
 
 #[test]
@@ -136,9 +142,12 @@ fn what_may_replace_what() {
     check(TREE, "d 755 to/file", &copy(&["file"], "/to"), Err("cannot replace to directory /to/file with file"));
     check("l - d/x y", "d 755 to/x", &copy(&["d"], "/to"), Err("cannot replace to directory /to/x with file"));
     // A directory that is there gets the source's mode; what else is in it stays.
-    check(TREE, "d 777 to/sub\n f 644 to/sub/keep K", &copy(&["dir"], "/to"), Ok(
-        "d 755 to\n f 600 to/a A\n l - to/link a\n d 750 to/sub\n f 4755 to/sub/b B\n f 644 to/sub/keep K",
-    ));
+    check(
+        TREE,
+        "d 777 to/sub\n f 644 to/sub/keep K",
+        &copy(&["dir"], "/to"),
+        Ok("d 755 to\n f 600 to/a A\n l - to/link a\n d 750 to/sub\n f 4755 to/sub/b B\n f 644 to/sub/keep K"),
+    );
     check(TREE, "p 600 to/a", &copy(&["dir/a"], "/to/"), Ok("d 755 to\n f 600 to/a A"));
 }
 
@@ -147,9 +156,14 @@ fn owners_and_modes() {
     let owner = |user: UserName, group: Option<UserName>| Some(Owner { user, group });
     let id = UserName::Id;
     let by_number = Copy { owner: owner(id(11), Some(id(22))), chmod: Some(Chmod::Octal(0o705)), ..copy(&["dir"], "/out/deep/") };
-    check(TREE, "", &by_number, Ok(
-        "d 705 11:22 out\n d 705 11:22 out/deep\n f 705 11:22 out/deep/a A\n l - 11:22 out/deep/link a\n d 705 11:22 out/deep/sub\n f 705 11:22 out/deep/sub/b B",
-    ));
+    check(
+        TREE,
+        "",
+        &by_number,
+        Ok(
+            "d 705 11:22 out\n d 705 11:22 out/deep\n f 705 11:22 out/deep/a A\n l - 11:22 out/deep/link a\n d 705 11:22 out/deep/sub\n f 705 11:22 out/deep/sub/b B",
+        ),
+    );
     check(TREE, "", &Copy { owner: owner(id(7), None), ..copy(&["file"], "/x") }, Ok("f 640 7:7 x F"));
     check(TREE, "", &Copy { chmod: Some(Chmod::Octal(0)), ..copy(&["file"], "/x") }, Ok("f 0 x F"));
     let symbolic = Copy { chmod: Some(Chmod::Symbolic("go=rX".to_owned())), ..copy(&["dir"], "/p/x") };
@@ -260,8 +274,14 @@ fn snapshots(bench: &Bench) -> usize {
 #[test]
 fn excluded_paths() {
     let tree = "f 644 app/a 1\n f 644 app/b.log 2\n f 644 app/s/c.log 3\n f 644 app/s/keep.log 4\n d 755 app/e";
-    let without = |patterns: &[&str]| Copy { exclude: patterns.iter().map(|&text| text.to_owned()).collect(), ..copy(&["app"], "/x") };
-    check(tree, "", &without(&["*.log", "e"]), Ok("d 755 x\n f 644 x/a 1\n d 755 x/s\n f 644 x/s/c.log 3\n f 644 x/s/keep.log 4"));
+    let without =
+        |patterns: &[&str]| Copy { exclude: patterns.iter().map(|&text| text.to_owned()).collect(), ..copy(&["app"], "/x") };
+    check(
+        tree,
+        "",
+        &without(&["*.log", "e"]),
+        Ok("d 755 x\n f 644 x/a 1\n d 755 x/s\n f 644 x/s/c.log 3\n f 644 x/s/keep.log 4"),
+    );
     check(tree, "", &without(&["**/*.log", "!s/keep.log", "e"]), Ok("d 755 x\n f 644 x/a 1\n d 755 x/s\n f 644 x/s/keep.log 4"));
     check(tree, "", &without(&["s", "!s/keep.log", "e", "b*"]), Ok("d 755 x\n f 644 x/a 1\n d 755 x/s\n f 644 x/s/keep.log 4"));
 }

@@ -2,19 +2,18 @@
 //!
 //! Trees are lines of `kind mode path rest`: `d 755 a`, `f 644 a/b content`, `l - a/l target`, `h - a/c a/b` (another name of `a/b`),
 //! `p 600 fifo`, `s 600 socket`, `c 600 device 1:3`. Read back, the mode is followed by ` uid:gid` where that is not 0:0.
-#![allow(dead_code, reason = "each test file uses its part")]
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use rbuild_executor::Executor;
 use rbuild_fs::{Enter, Kind, Root, walk};
 use rbuild_graph::{
-    ActionInput, Archive, Copy, CopySource, Edge, FileAction, FileActionKind, FileOp, InputIndex, Op, OutputIndex, Timestamp, Vertex,
-    VertexDigest, VertexMeta,
+    ActionInput, Archive, Copy, CopySource, Edge, FileAction, FileActionKind, FileOp, InputIndex, Op, OutputIndex, Timestamp,
+    Vertex, VertexDigest, VertexMeta,
 };
 use rbuild_oci::Platform;
 use rbuild_snapshotter::{DriverChoice, Snapshotter};
@@ -24,10 +23,10 @@ use rbuild_worker::{LocalContext, LocalWorker, Output, WorkError, WorkerOptions}
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-pub const DRIVERS: [DriverChoice; 2] = [DriverChoice::Overlay, DriverChoice::Copy];
+pub(crate) const DRIVERS: [DriverChoice; 2] = [DriverChoice::Overlay, DriverChoice::Copy];
 
 /// Time of everything that is made: 2001-09-09.
-pub const NOW: i64 = 1_000_000_000;
+pub(crate) const NOW: i64 = 1_000_000_000;
 
 struct FixedClock;
 
@@ -38,7 +37,7 @@ impl Clock for FixedClock {
 }
 
 #[derive(Default)]
-pub struct Events(pub Mutex<Vec<Event>>);
+pub(crate) struct Events(pub(crate) Mutex<Vec<Event>>);
 
 impl EventSink for Events {
     fn send(&self, event: Event) {
@@ -51,27 +50,27 @@ impl EventSink for Events {
 }
 
 /// A state directory, some contexts, and a worker on them.
-pub struct Bench {
-    pub worker: LocalWorker,
-    pub snapshotter: Snapshotter,
-    pub events: Arc<Events>,
-    pub cancel: CancellationToken,
+pub(crate) struct Bench {
+    pub(crate) worker: LocalWorker,
+    pub(crate) snapshotter: Snapshotter,
+    pub(crate) events: Arc<Events>,
+    pub(crate) cancel: CancellationToken,
     runtime: tokio::runtime::Runtime,
     directory: Arc<TempDir>,
 }
 
 impl Bench {
-    pub fn new(driver: DriverChoice) -> Bench {
+    pub(crate) fn new(driver: DriverChoice) -> Bench {
         Bench::with(driver, |_| {})
     }
 
     /// Contexts `context` and `base` exist and are empty.
-    pub fn with(driver: DriverChoice, change: impl FnOnce(&mut WorkerOptions)) -> Bench {
+    pub(crate) fn with(driver: DriverChoice, change: impl FnOnce(&mut WorkerOptions)) -> Bench {
         Bench::again(Arc::new(tempfile::tempdir().unwrap()), driver, change)
     }
 
     /// Another process on the same directories.
-    pub fn reopen(&self, driver: DriverChoice, change: impl FnOnce(&mut WorkerOptions)) -> Bench {
+    pub(crate) fn reopen(&self, driver: DriverChoice, change: impl FnOnce(&mut WorkerOptions)) -> Bench {
         Bench::again(Arc::clone(&self.directory), driver, change)
     }
 
@@ -84,7 +83,10 @@ impl Bench {
         for name in ["context", "base"] {
             let root = directory.path().join(name);
             fs_err::create_dir_all(&root).unwrap();
-            contexts.insert(name.to_owned(), Arc::new(LocalContext { root, ignore: Vec::new(), ignore_name: ".dockerignore".to_owned() }));
+            contexts.insert(
+                name.to_owned(),
+                Arc::new(LocalContext { root, ignore: Vec::new(), ignore_name: ".dockerignore".to_owned() }),
+            );
         }
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let sandbox = PathBuf::from(env!("CARGO_BIN_EXE_rbuild-worker-sandbox"));
@@ -110,19 +112,19 @@ impl Bench {
         }
     }
 
-    pub fn context(&self) -> PathBuf {
+    pub(crate) fn context(&self) -> PathBuf {
         self.directory.path().join("context")
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }
 
-    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+    pub(crate) fn block_on<F: Future>(&self, future: F) -> F::Output {
         self.runtime.block_on(future)
     }
 
-    pub fn step(&self) -> StepContext {
+    pub(crate) fn step(&self) -> StepContext {
         StepContext {
             digest: VertexDigest([7; 32]),
             meta: VertexMeta { name: "a step".to_owned(), ..VertexMeta::default() },
@@ -131,24 +133,24 @@ impl Bench {
         }
     }
 
-    pub fn execute(&self, vertex: &Vertex, inputs: Vec<Output>) -> Result<Vec<Output>, WorkError> {
+    pub(crate) fn execute(&self, vertex: &Vertex, inputs: Vec<Output>) -> Result<Vec<Output>, WorkError> {
         self.block_on(self.worker.execute(vertex, inputs, &self.step()))
     }
 
     /// Copies onto a state: input 0 is the base, input 1 what is read.
-    pub fn copy(&self, base: &Output, from: &Output, copy: &Copy) -> Result<Output, WorkError> {
+    pub(crate) fn copy(&self, base: &Output, from: &Output, copy: &Copy) -> Result<Output, WorkError> {
         let outputs = self.execute(&file_vertex(FileActionKind::Copy(copy.clone())), vec![base.clone(), from.clone()])?;
         Ok(outputs.into_iter().next().unwrap())
     }
 
     /// The key of what a copy reads.
-    pub fn key(&self, from: &Output, copy: &Copy) -> Result<[u8; 32], WorkError> {
+    pub(crate) fn key(&self, from: &Output, copy: &Copy) -> Result<[u8; 32], WorkError> {
         let vertex = file_vertex(FileActionKind::Copy(copy.clone()));
         self.block_on(self.worker.content_key(&vertex, 1, from, &self.step())).map(|key| key.0)
     }
 
     /// A state with the tree that the lines describe.
-    pub fn state(&self, lines: &str) -> Output {
+    pub(crate) fn state(&self, lines: &str) -> Output {
         let base = self.directory.path().join("base");
         fs_err::remove_dir_all(&base).unwrap();
         fs_err::create_dir(&base).unwrap();
@@ -161,7 +163,7 @@ impl Bench {
     }
 
     /// The whole tree of an output as lines.
-    pub fn tree(&self, output: &Output) -> String {
+    pub(crate) fn tree(&self, output: &Output) -> String {
         match self.block_on(self.worker.snapshot(output)).unwrap() {
             None => String::new(),
             Some(snapshot) => describe(self.snapshotter.driver().view(&snapshot).unwrap().root()),
@@ -169,19 +171,19 @@ impl Bench {
     }
 
     /// Modification time of a path in an output.
-    pub fn mtime(&self, output: &Output, path: &str) -> (i64, u32) {
+    pub(crate) fn mtime(&self, output: &Output, path: &str) -> (i64, u32) {
         let snapshot = self.block_on(self.worker.snapshot(output)).unwrap().unwrap();
         let view = self.snapshotter.driver().view(&snapshot).unwrap();
         view.root().stat(Path::new(path), false).unwrap().unwrap().mtime
     }
 }
 
-pub fn context() -> Output {
+pub(crate) fn context() -> Output {
     Output::Local("context".to_owned())
 }
 
 /// A copy with everything at its default. A source with one of `*?[` is a wildcard.
-pub fn copy(sources: &[&str], target: &str) -> Copy {
+pub(crate) fn copy(sources: &[&str], target: &str) -> Copy {
     let source = |path: &&str| CopySource {
         path: format!("/{}", path.trim_start_matches('/')),
         wildcard: path.contains(['*', '?', '[']),
@@ -201,20 +203,25 @@ pub fn copy(sources: &[&str], target: &str) -> Copy {
 }
 
 /// One action on input 0, with two inputs.
-pub fn file_vertex(kind: FileActionKind) -> Vertex {
+pub(crate) fn file_vertex(kind: FileActionKind) -> Vertex {
     let action = FileAction { base: ActionInput::Input(InputIndex(0)), kind, output: Some(OutputIndex(0)) };
     vertex(Op::File(FileOp { actions: vec![action] }), 2)
 }
 
-pub fn vertex(op: Op, inputs: u8) -> Vertex {
+pub(crate) fn vertex(op: Op, inputs: u8) -> Vertex {
     let edge = |index| Edge { vertex: VertexDigest([index; 32]), output: OutputIndex(0) };
-    let platform =
-        Platform { architecture: "amd64".to_owned(), os: "linux".to_owned(), os_version: None, os_features: Vec::new(), variant: None };
+    let platform = Platform {
+        architecture: "amd64".to_owned(),
+        os: "linux".to_owned(),
+        os_version: None,
+        os_features: Vec::new(),
+        variant: None,
+    };
     Vertex { op, inputs: (0..inputs).map(edge).collect(), platform }
 }
 
 /// Makes files as the lines say.
-pub fn plant(root: &Path, lines: &str) {
+pub(crate) fn plant(root: &Path, lines: &str) {
     for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let mut words = line.splitn(4, ' ');
         let (kind, mode, path) = (words.next().unwrap(), words.next().unwrap(), root.join(words.next().unwrap()));
@@ -250,7 +257,7 @@ fn node(path: &Path, kind: &str, rest: &str) {
 }
 
 /// The tree as lines, in the order of a walk.
-pub fn describe(root: &Root) -> String {
+pub(crate) fn describe(root: &Root) -> String {
     let mut text = String::new();
     let mut names: HashMap<u64, String> = HashMap::new();
     for entry in walk(root, Path::new("/"), &|_, _| Enter::Yes).unwrap() {
@@ -267,6 +274,7 @@ pub fn describe(root: &Root) -> String {
         text += &match stat.kind {
             Kind::Dir => format!("d {mode} {path}\n"),
             Kind::Symlink => format!("l -{owner} {path} {}\n", root.read_link(&entry.path).unwrap().display()),
+            Kind::File if stat.size > 1 << 20 => format!("f {mode} {path} ({} bytes)\n", stat.size),
             Kind::File => {
                 let content = root.read(&entry.path, 1 << 20).unwrap().unwrap();
                 format!("f {mode} {path} {}", String::from_utf8_lossy(&content)).trim_end().to_owned() + "\n"
@@ -283,12 +291,12 @@ pub fn describe(root: &Root) -> String {
 }
 
 /// Lines without indentation and empty lines.
-pub fn lines(text: &str) -> String {
+pub(crate) fn lines(text: &str) -> String {
     text.lines().map(str::trim).filter(|line| !line.is_empty()).fold(String::new(), |text, line| text + line + "\n")
 }
 
 /// Message of an error with all its causes.
-pub fn message(error: &dyn std::error::Error) -> String {
+pub(crate) fn message(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -296,8 +304,4 @@ pub fn message(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
-}
-
-pub fn inode(path: &Path) -> u64 {
-    fs_err::metadata(path).unwrap().ino()
 }

@@ -1,0 +1,151 @@
+//! A build's errors and warnings in words: the excerpt of the Dockerfile, the last output of the step, the class.
+
+use std::fmt::Write;
+use std::io::{self, IsTerminal};
+use std::ops::Range;
+
+use rbuild_builder::BuildError;
+use rbuild_frontend::{Diagnostic, Severity, Source};
+use rbuild_worker::{ErrorClass, WorkError};
+
+use crate::environment;
+use crate::failure::{Class, Failure};
+use crate::progress::FailedStep;
+
+/// What the cli says about a build that failed.
+pub(super) fn failure(source: &Source, error: BuildError, failed: &[FailedStep]) -> Failure {
+    match error {
+        BuildError::Dockerfile { source_text, diagnostics } => {
+            let excerpt = rbuild_frontend::render(&source_text, &diagnostics, color());
+            Failure::new(Class::Dockerfile, BuildError::Dockerfile { source_text, diagnostics }).excerpt(excerpt)
+        }
+        BuildError::Step { name, lines, source: cause } => step_failure(source, name, lines, cause, failed),
+        BuildError::Cancelled => Failure::new(Class::Cancelled, BuildError::Cancelled),
+        other @ BuildError::Other => Failure::new(Class::Internal, other),
+    }
+}
+
+fn step_failure(source: &Source, name: String, lines: Option<(u32, u32)>, cause: WorkError, failed: &[FailedStep]) -> Failure {
+    let mut excerpt = String::new();
+    if let Some(step) = failed.iter().find(|step| step.name == name && !step.lines.is_empty()) {
+        excerpt.push_str(&last_output(step));
+    }
+    if let Some(span) = lines.and_then(|lines| span_of(source, lines)) {
+        let diagnostic = Diagnostic {
+            severity: Severity::Error,
+            code: "step-failed",
+            message: cause.to_string(),
+            span: Some(span),
+            hint: None,
+        };
+        excerpt.push_str(&rbuild_frontend::render(source, &[diagnostic], color()));
+    }
+    let hint = cause.hint();
+    let code = match &cause {
+        WorkError::Process { code, .. } => *code,
+        _ => None,
+    };
+    let class = class(cause.class());
+    let mut failure = Failure::new(class, BuildError::Step { name, lines, source: cause }).excerpt(excerpt).maybe_hint(hint);
+    failure.run_code = code;
+    failure
+}
+
+fn class(class: ErrorClass) -> Class {
+    match class {
+        ErrorClass::Internal => Class::Internal,
+        ErrorClass::Dockerfile => Class::Dockerfile,
+        ErrorClass::Run => Class::Step,
+        ErrorClass::Auth => Class::Denied,
+        ErrorClass::Network => Class::Network,
+        ErrorClass::Storage => Class::Storage,
+        ErrorClass::Cancelled => Class::Cancelled,
+    }
+}
+
+/// As BuildKit frames it.
+fn last_output(step: &FailedStep) -> String {
+    let mut text = format!("------\n > {}:\n", step.name);
+    for line in &step.lines {
+        text.push_str(line);
+        text.push('\n');
+    }
+    text.push_str("------\n");
+    text
+}
+
+/// Bytes of lines `first..=last` (from 1), without the last line's newline.
+fn span_of(source: &Source, (first, last): (u32, u32)) -> Option<Range<usize>> {
+    let mut start = None;
+    let mut at = 0;
+    for (number, line) in (1..).zip(source.text.split_inclusive('\n')) {
+        if number == first {
+            start = Some(at);
+        }
+        let end = at + line.trim_end_matches(['\n', '\r']).len();
+        if number == last {
+            return start.map(|start| start..end);
+        }
+        at += line.len();
+    }
+    start.map(|start| start..source.text.trim_end().len().max(start))
+}
+
+/// The summary of warnings at the end, as docker has it; with `--debug`, each with its excerpt.
+pub(super) fn warnings(source: &Source, warnings: &[Diagnostic], debug: bool) -> String {
+    if debug {
+        return rbuild_frontend::render(source, warnings, color()).trim_end().to_owned();
+    }
+    let mut text = match warnings.len() {
+        1 => "\n 1 warning found (use --debug to expand):".to_owned(),
+        count => format!("\n {count} warnings found (use --debug to expand):"),
+    };
+    for warning in warnings {
+        let line = warning.span.as_ref().map(|span| format!(" (line {})", rbuild_frontend::lines(source, span).0));
+        // Writing to a string cannot fail.
+        let _infallible = write!(text, "\n - {}: {}{}", warning.code, warning.message, line.unwrap_or_default());
+    }
+    text
+}
+
+fn color() -> bool {
+    io::stderr().is_terminal() && !environment::no_color()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source() -> Source {
+        Source { name: "Dockerfile".to_owned(), text: "FROM x\nRUN a \\\n  b\nCMD c".to_owned() }
+    }
+
+    #[test]
+    fn lines_become_bytes() {
+        let source = source();
+        let text = |lines| span_of(&source, lines).map(|span| &source.text[span]);
+        assert_eq!(text((1, 1)), Some("FROM x"));
+        assert_eq!(text((2, 3)), Some("RUN a \\\n  b"));
+        assert_eq!(text((4, 4)), Some("CMD c"));
+        assert_eq!(text((4, 9)), Some("CMD c"));
+        assert_eq!(text((7, 8)), None);
+    }
+
+    #[test]
+    fn a_failed_run_has_its_class_and_code() {
+        let cause = WorkError::Process {
+            command: "/bin/sh -c a".to_owned(),
+            outcome: "exit code: 7".to_owned(),
+            code: Some(7),
+            oom: false,
+        };
+        let failure = step_failure(&source(), "[2/2] RUN a".to_owned(), None, cause, &[]);
+        assert_eq!((failure.class, failure.run_code), (Class::Step, Some(7)));
+    }
+
+    #[test]
+    fn the_last_output_is_framed() {
+        let step = FailedStep { name: "[2/2] RUN a".to_owned(), lines: vec!["0.1 one".to_owned(), "0.2 two".to_owned()] };
+        assert_eq!(last_output(&step), "------\n > [2/2] RUN a:\n0.1 one\n0.2 two\n------\n");
+    }
+}

@@ -1,0 +1,14 @@
+//! The worker against real file systems, kernels and servers.
+
+mod support;
+
+mod archive;
+mod content;
+mod copy;
+mod exec;
+mod http;
+mod ignore;
+mod image;
+mod keys;
+mod make;
+mod memo;
