@@ -3,11 +3,15 @@
 //! Writers of one process take turns at one connection and begin with IMMEDIATE (an upgrade from a read would return SQLITE_BUSY at
 //! once, whatever the timeout); readers have a small pool. Both locks are leaves: nothing else is locked or waited for under them,
 //! but for the database's own write lock.
+//!
+//! The last connection to close leaves the write-ahead log as it is: SQLite would sync twice there, in every command. The log goes
+//! into the file when somebody calls [`Database::checkpoint`] off the hot path, or when it has a thousand pages.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::error::InStep;
@@ -183,6 +187,26 @@ impl Database {
         result
     }
 
+    /// Bytes of the write-ahead log.
+    pub(crate) fn log_size(&self) -> u64 {
+        let mut path = self.path.clone().into_os_string();
+        path.push("-wal");
+        fs_err::metadata(PathBuf::from(path)).map_or(0, |file| file.len())
+    }
+
+    /// Writes the log into the file, as far as readers let it, and syncs both; then cuts the log when all of it was written. Only the
+    /// cutting keeps writers waiting, and it has nothing to sync.
+    pub(crate) fn checkpoint(&self) -> Result<()> {
+        let connection = held(&self.writer);
+        let (log, done) = connection
+            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)))
+            .step("write its log back")?;
+        if log != done {
+            return Ok(());
+        }
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).step("cut its log")
+    }
+
     fn synchronous(&self) -> &'static str {
         synchronous(self.journal)
     }
@@ -200,6 +224,7 @@ fn connect(path: &Path, journal: Journal) -> Result<Connection> {
     let connection = Connection::open_with_flags(path, flags()).step("be opened")?;
     connection.busy_timeout(Duration::from_secs(30)).step("be configured")?;
     connection.set_prepared_statement_cache_capacity(64);
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).step("be configured")?;
     connection.execute_batch("PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 67108864;").step("be configured")?;
     connection.execute_batch(synchronous(journal)).step("be configured")?;
     if journal == Journal::Truncate {
