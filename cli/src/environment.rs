@@ -47,6 +47,16 @@ pub(crate) fn source_date_epoch() -> Option<String> {
     variable("SOURCE_DATE_EPOCH").filter(|value| !value.is_empty())
 }
 
+/// `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`, or the same in lower case, for what rbuild itself fetches.
+pub(crate) fn proxies() -> rbuild_http::ProxyConfig {
+    let either = |upper: &str, lower: &str| [upper, lower].into_iter().filter_map(variable).find(|value| !value.is_empty());
+    rbuild_http::ProxyConfig {
+        http: either("HTTP_PROXY", "http_proxy"),
+        https: either("HTTPS_PROXY", "https_proxy"),
+        no_proxy: either("NO_PROXY", "no_proxy"),
+    }
+}
+
 fn set(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }

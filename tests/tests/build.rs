@@ -187,6 +187,25 @@ fn what_is_added_from_a_url_keeps_the_servers_time() {
     assert_eq!((meta.mode() & 0o7777, meta.mtime()), (0o600, 784_111_777));
 }
 
+#[test]
+fn a_url_is_fetched_through_the_proxy_of_the_environment() {
+    let rbuild = Rbuild::empty();
+    let proxy = serve(b"by proxy".to_vec()).to_string();
+    let context = context(&[("Dockerfile", "FROM scratch\nADD http://name.invalid/f /f\n")]);
+    let context = context.path().to_string_lossy();
+    let fetch = |variables: &[(&str, &str)], out: &str| {
+        let output = format!("type=local,dest={out}");
+        let mut command = rbuild.command(&["build", "--no-cache", "-o", &output, &context]);
+        rbuild_tests::Outcome::of(command.envs(variables.iter().copied()).output().expect("rbuild starts"))
+    };
+    for variable in ["HTTP_PROXY", "http_proxy"] {
+        let outcome = fetch(&[(variable, &proxy)], variable);
+        assert_eq!(outcome.code, 0, "{variable}: {}", outcome.stderr);
+        assert_eq!(read(&rbuild.dir().join(variable), "f"), "by proxy");
+    }
+    assert_eq!(fetch(&[("HTTP_PROXY", &proxy), ("NO_PROXY", ".invalid")], "direct").code, 6);
+}
+
 /// A web server on loopback that answers every request with the same file.
 fn serve(body: Vec<u8>) -> std::net::SocketAddr {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");

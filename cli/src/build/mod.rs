@@ -18,6 +18,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{BuildArgs, Global};
+use crate::environment;
 use crate::failure::{Class, Failure, note, print};
 use crate::progress::{FailedStep, Kind, Progress};
 use crate::state::State;
@@ -87,7 +88,8 @@ impl<T: Into<Failure>> From<T> for Stopped {
 fn run(request: BuildRequest, state: &State, progress: &Progress) -> Result<BuildResult, Stopped> {
     let runtime = runtime()?;
     let executor = Executor::new(None)?;
-    let http = rbuild_http::Client::new();
+    let config = rbuild_http::Config { proxies: environment::proxies(), ..rbuild_http::Config::default() };
+    let http = rbuild_http::Client::with_config(config);
     let cancel = CancellationToken::new();
     let built = runtime.block_on(async {
         tokio::spawn(cancel_on_signals(signals()?, cancel.clone()));
