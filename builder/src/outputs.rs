@@ -116,9 +116,10 @@ impl Export {
 
     fn store(&self, step: &OwnStep, output: &OutputSpec) -> Result<StoredImage, BuildError> {
         let image = self.image(step, output)?;
+        // All names in one transaction; each is a line, as in docker.
         let names: Vec<String> = output.names.iter().map(|name| format!("naming to {name}")).collect();
-        let shown = if names.is_empty() { "storing without a name".to_owned() } else { names.join(", ") };
-        let tagged = step.part(shown, || tag(&self.snapshotter, &image, &output.names));
+        let shown = if names.is_empty() { vec!["storing without a name".to_owned()] } else { names };
+        let tagged = step.parts(&shown, || tag(&self.snapshotter, &image, &output.names));
         tagged.map_err(|source| failed(&output.kind, source))?;
         Ok(image)
     }

@@ -26,10 +26,14 @@ impl OwnStep {
 
     /// Does one part of the step, which is shown as a line of its own.
     pub(crate) fn part<T>(&self, id: impl Into<String>, work: impl FnOnce() -> T) -> T {
-        let id = id.into();
-        self.status(&id, false);
+        self.parts(&[id.into()], work)
+    }
+
+    /// Does several parts at once.
+    pub(crate) fn parts<T>(&self, ids: &[String], work: impl FnOnce() -> T) -> T {
+        ids.iter().for_each(|id| self.status(id, false));
         let result = work();
-        self.status(&id, true);
+        ids.iter().for_each(|id| self.status(id, true));
         result
     }
 

@@ -206,6 +206,16 @@ fn a_url_is_fetched_through_the_proxy_of_the_environment() {
     assert_eq!(fetch(&[("HTTP_PROXY", &proxy), ("NO_PROXY", ".invalid")], "direct").code, 6);
 }
 
+#[test]
+fn each_name_is_a_line_of_the_export() {
+    let rbuild = Rbuild::empty();
+    let context = context(&[("Dockerfile", "FROM scratch\nCOPY Dockerfile /\n")]);
+    let outcome = rbuild.run(&["build", "--progress=plain", "-t", "a", "-t", "x/b:1", &context.path().to_string_lossy()]);
+    for name in ["docker.io/library/a:latest", "docker.io/x/b:1"] {
+        assert!(outcome.stderr.lines().any(|line| line.ends_with(&format!(" naming to {name} done"))), "{}", outcome.stderr);
+    }
+}
+
 /// A web server on loopback that answers every request with the same file.
 fn serve(body: Vec<u8>) -> std::net::SocketAddr {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
