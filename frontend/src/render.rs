@@ -1,6 +1,6 @@
 //! Diagnostics as text, in rustc's look.
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
 use crate::{Diagnostic, Severity, Source};
 
@@ -30,6 +30,8 @@ fn render_one(renderer: &Renderer, source: &Source, diagnostic: &Diagnostic) -> 
         let snippet =
             Snippet::source(excerpt.text).line_start(excerpt.line).path(&*source.name).fold(true).annotation(annotation);
         group = group.element(snippet);
+    } else {
+        group = group.element(Origin::path(&*source.name));
     }
     if let Some(hint) = &diagnostic.hint {
         group = group.element(Level::HELP.message(&**hint));

@@ -49,6 +49,13 @@ fn an_image_that_is_not_there_says_that_pulling_is_to_come() {
 }
 
 #[test]
+fn a_mistake_without_a_line_names_the_file() {
+    let dir = context(&[("some.file", "# nothing\n")]);
+    let file = dir.path().join("some.file").to_string_lossy().into_owned();
+    check(&[], &["-f", &file], 3, &["file with no instructions", "some.file"]);
+}
+
+#[test]
 fn a_stage_cannot_copy_from_itself() {
     check(&[("Dockerfile", "FROM scratch AS a\nCOPY --from=a /x /x\n")], &[], 3, &["Dockerfile:2"]);
 }
