@@ -192,6 +192,19 @@ fn is_full(error: &(dyn Error + 'static)) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(io_full) || error.downcast_ref::<StoreError>().is_some_and(StoreError::is_full)
 }
 
+/// Whether an error says that nobody reads an output any more.
+pub(crate) fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
+    let broken = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.downcast_ref().is_some_and(broken) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Failure {
         let hint = error.hint();
@@ -208,7 +221,8 @@ impl From<SnapshotError> for Failure {
 impl From<ExportError> for Failure {
     fn from(error: ExportError) -> Failure {
         let hint = error.hint();
-        Failure::new(Class::Storage, error).maybe_hint(hint)
+        let class = if is_broken_pipe(&error) { Class::Pipe } else { Class::Storage };
+        Failure::new(class, error).maybe_hint(hint)
     }
 }
 

@@ -39,6 +39,21 @@ fn concurrent_builds_execute_a_common_step_once() {
 }
 
 #[test]
+fn an_archive_that_nobody_reads_on_ends_silently() {
+    let rbuild = Rbuild::empty();
+    let context = context(&[("Dockerfile", "FROM scratch\nCOPY big /\n"), ("big", &"0123456789abcdef".repeat(50_000))]);
+    let path = context.path().to_string_lossy().into_owned();
+    rbuild.ok(&["build", "-t", "x", &path]);
+    let builds = ["-", "type=oci,dest=-"].map(|output| vec!["build", "--progress=quiet", "-o", output, &path]);
+    for words in [vec!["save", "x"]].into_iter().chain(builds) {
+        let mut child = rbuild.command(&words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("rbuild");
+        drop(child.stdout.take());
+        let outcome = Outcome::of(child.wait_with_output().expect("rbuild ends"));
+        assert_eq!((outcome.code, outcome.stderr.as_str()), (141, ""), "{words:?}");
+    }
+}
+
+#[test]
 fn killed_builds_leave_a_state_on_which_the_next_succeeds() {
     if !is_root("killed_builds_leave_a_state_on_which_the_next_succeeds") {
         return;

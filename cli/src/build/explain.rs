@@ -9,16 +9,19 @@ use rbuild_frontend::{Diagnostic, Severity, Source};
 use rbuild_worker::{ErrorClass, WorkError};
 
 use crate::environment;
-use crate::failure::{Class, Failure};
+use crate::failure::{Class, Failure, is_broken_pipe};
 use crate::progress::FailedStep;
 
 /// What the cli says about a build that failed.
 pub(super) fn failure(source: &Source, error: BuildError, failed: &[FailedStep]) -> Failure {
     let excerpt = excerpt(source, &error, failed);
     let hint = error.hint();
-    // Without a registry client, it is the Dockerfile that asks for what there cannot be.
-    let not_found = matches!(error, BuildError::ImageNotFound { .. });
-    let class = if not_found { Class::Dockerfile } else { class(error.class()) };
+    let class = match &error {
+        // Without a registry client, it is the Dockerfile that asks for what there cannot be.
+        BuildError::ImageNotFound { .. } => Class::Dockerfile,
+        BuildError::Export { source, .. } if is_broken_pipe(source) => Class::Pipe,
+        error => class(error.class()),
+    };
     let run_code = run_code(&error);
     let mut failure = Failure::new(class, error).excerpt(excerpt).maybe_hint(hint);
     failure.run_code = run_code;
