@@ -1,5 +1,6 @@
 //! Why a build failed, in the classes that exit codes are made of.
 
+use std::ops::Range;
 use std::path::PathBuf;
 
 use rbuild_exporter::ExportError;
@@ -39,6 +40,8 @@ pub enum BuildError {
     ImageNotFound {
         /// As written.
         reference: String,
+        /// The bytes of the Dockerfile that ask for it.
+        span: Range<usize>,
         /// Names in the store that look alike.
         similar: Vec<String>,
     },
@@ -50,6 +53,8 @@ pub enum BuildError {
     Image {
         /// As written, or the context's name.
         reference: String,
+        /// The bytes of the Dockerfile that ask for it.
+        span: Range<usize>,
         /// Why.
         #[source]
         source: ExportError,

@@ -1,6 +1,7 @@
 //! From a Dockerfile to a graph: lowering asks for images, this finds them, until nothing is missing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use rbuild_exporter::{ExportError, StoredImage, read_layout, stored};
@@ -38,7 +39,7 @@ impl Resolver {
                 Lowering::Done(lowered) => return Ok((*lowered, images)),
                 Lowering::Needs(needs) => needs,
             };
-            if needs.iter().all(|need| resolved.images.contains_key(need)) {
+            if needs.keys().all(|need| resolved.images.contains_key(need)) {
                 return Err(BuildError::Internal("the frontend asks for nothing new".to_owned()));
             }
             for (need, found) in self.resolve_all(needs).await? {
@@ -49,11 +50,11 @@ impl Resolver {
     }
 
     /// All at once. The first failure in the order of the needs counts, so that messages do not depend on time.
-    async fn resolve_all(&self, needs: BTreeSet<ImageNeed>) -> Result<BTreeMap<ImageNeed, Found>, BuildError> {
+    async fn resolve_all(&self, needs: BTreeMap<ImageNeed, Range<usize>>) -> Result<BTreeMap<ImageNeed, Found>, BuildError> {
         let mut jobs = JoinSet::new();
-        for need in needs {
+        for (need, span) in needs {
             let resolver = self.clone();
-            jobs.spawn_blocking(move || (resolver.resolve(&need), need));
+            jobs.spawn_blocking(move || (resolver.resolve(&need, &span), need));
         }
         let mut found = BTreeMap::new();
         while let Some(job) = jobs.join_next().await {
@@ -63,26 +64,26 @@ impl Resolver {
         found.into_iter().map(|(need, image)| Ok((need, image?))).collect()
     }
 
-    fn resolve(&self, need: &ImageNeed) -> Result<Found, BuildError> {
+    fn resolve(&self, need: &ImageNeed, span: &Range<usize>) -> Result<Found, BuildError> {
         match &need.reference {
             ImageSpec::Reference(text) => {
                 let reference = Reference::parse(text)?;
                 let step = OwnStep::start(&self.events, format!("[internal] load metadata for {reference}"));
-                step.end(self.look_in_store(text, &reference))
+                step.end(self.look_in_store(text, &reference, span))
             }
             ImageSpec::Layout(name) => {
                 let step = OwnStep::start(&self.events, format!("[context {name}] load metadata"));
-                step.end(self.look_in_layout(name, need))
+                step.end(self.look_in_layout(name, need, span))
             }
         }
     }
 
-    fn look_in_store(&self, written: &str, reference: &Reference) -> Result<Found, BuildError> {
-        let Some(manifest) = self.find(reference)? else { return Err(self.not_found(written, reference)) };
+    fn look_in_store(&self, written: &str, reference: &Reference, span: &Range<usize>) -> Result<Found, BuildError> {
+        let Some(manifest) = self.find(reference)? else { return Err(self.not_found(written, reference, span)) };
         let image = match stored(&self.snapshotter, &manifest) {
             Ok(image) => image,
-            Err(ExportError::MissingBlob(missing)) if missing == manifest => return Err(self.not_found(written, reference)),
-            Err(source) => return Err(BuildError::Image { reference: written.to_owned(), source }),
+            Err(ExportError::MissingBlob(missing)) if missing == manifest => return Err(self.not_found(written, reference, span)),
+            Err(source) => return Err(BuildError::Image { reference: written.to_owned(), span: span.clone(), source }),
         };
         let StoredImage { manifest, image_config: config, parts, .. } = image;
         let handle = ImageHandle {
@@ -105,22 +106,23 @@ impl Resolver {
         Ok(row.map(|row| row.manifest))
     }
 
-    fn not_found(&self, written: &str, reference: &Reference) -> BuildError {
+    fn not_found(&self, written: &str, reference: &Reference, span: &Range<usize>) -> BuildError {
         match self.snapshotter.store().images() {
             Ok(rows) => {
                 let similar = similar(reference, rows.iter().filter_map(|row| row.reference.as_ref()));
-                BuildError::ImageNotFound { reference: written.to_owned(), similar }
+                BuildError::ImageNotFound { reference: written.to_owned(), span: span.clone(), similar }
             }
             Err(source) => BuildError::Store { step: "list images", source },
         }
     }
 
-    fn look_in_layout(&self, name: &str, need: &ImageNeed) -> Result<Found, BuildError> {
+    fn look_in_layout(&self, name: &str, need: &ImageNeed, span: &Range<usize>) -> Result<Found, BuildError> {
         let Some(ContextSource::Layout { path, tag, digest }) = self.named.get(name) else {
             return Err(BuildError::Internal(format!("`{name}` is no OCI layout")));
         };
         let read = read_layout(path, tag.as_deref(), digest.as_ref(), &need.platform);
-        let (manifest, parts, config) = read.map_err(|source| BuildError::Image { reference: name.to_owned(), source })?;
+        let (manifest, parts, config) =
+            read.map_err(|source| BuildError::Image { reference: name.to_owned(), span: span.clone(), source })?;
         let handle = ImageHandle {
             manifest: manifest.clone(),
             diff_ids: config.rootfs.diff_ids.clone(),

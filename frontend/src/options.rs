@@ -1,6 +1,7 @@
 //! What goes into lowering and what comes out.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use rbuild_graph::{Edge, ExtraHost, Graph, NetworkMode, Ulimit};
 use rbuild_oci::{Digest, History, ImageConfig, Platform};
@@ -103,8 +104,8 @@ pub struct Resolved {
 /// What lowering came to.
 #[derive(Clone, Debug)]
 pub enum Lowering {
-    /// Resolve these and call again with all that is resolved so far.
-    Needs(BTreeSet<ImageNeed>),
+    /// Resolve these and call again with all that is resolved so far. With each, the bytes of the Dockerfile that ask for it first.
+    Needs(BTreeMap<ImageNeed, Range<usize>>),
     /// The end.
     Done(Box<Lowered>),
 }

@@ -49,6 +49,14 @@ fn an_image_that_is_not_there_says_that_pulling_is_to_come() {
 }
 
 #[test]
+fn an_image_that_is_not_there_is_marked_where_it_is_asked_for() {
+    let copied = "FROM busybox AS a\nFROM a\nCOPY --from=a /bin /x\nCOPY --from=s /x /x\n";
+    check(&[("Dockerfile", copied)], &[], 3, &["image `s`", "Dockerfile:4:6"]);
+    check(&[("Dockerfile", "ARG B=no-one\nFROM ${B}\n")], &[], 3, &["image `no-one`", "Dockerfile:2:6", "^^^^"]);
+    check(&[("Dockerfile", "ARG B=no-\nFROM ${B}one\n")], &[], 3, &["image `no-one`", "Dockerfile:2:6"]);
+}
+
+#[test]
 fn a_mistake_without_a_line_names_the_file() {
     let dir = context(&[("some.file", "# nothing\n")]);
     let file = dir.path().join("some.file").to_string_lossy().into_owned();

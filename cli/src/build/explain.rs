@@ -36,8 +36,8 @@ fn excerpt(source: &Source, error: &BuildError, failed: &[FailedStep]) -> String
             let output = failed.iter().find(|step| step.name == *name && !step.lines.is_empty()).map(last_output);
             output.unwrap_or_default() + &marked(source, *lines, "step-failed", cause.to_string())
         }
-        BuildError::ImageNotFound { reference, .. } | BuildError::Image { reference, .. } => {
-            marked(source, line_of(source, reference), "image", format!("`{reference}` is needed here"))
+        BuildError::ImageNotFound { reference, span, .. } | BuildError::Image { reference, span, .. } => {
+            at(source, span.clone(), "image", format!("`{reference}` is needed here"))
         }
         BuildError::Cancelled
         | BuildError::Reference(_)
@@ -56,15 +56,14 @@ fn run_code(error: &BuildError) -> Option<i32> {
 
 /// Lines of the Dockerfile with a message.
 fn marked(source: &Source, lines: Option<(u32, u32)>, code: &'static str, message: String) -> String {
-    let Some(span) = lines.and_then(|lines| span_of(source, lines)) else { return String::new() };
-    let diagnostic = Diagnostic { severity: Severity::Error, code, message, span: Some(span), hint: None };
-    rbuild_frontend::render(source, &[diagnostic], color())
+    let span = lines.and_then(|lines| span_of(source, lines));
+    span.map_or_else(String::new, |span| at(source, span, code, message))
 }
 
-/// The first line that has this word and is no comment.
-fn line_of(source: &Source, word: &str) -> Option<(u32, u32)> {
-    let has = |line: &str| !line.trim_start().starts_with('#') && line.contains(word);
-    (1..).zip(source.text.lines()).find(|(_, line)| has(line)).map(|(number, _)| (number, number))
+/// Bytes of the Dockerfile with a message.
+fn at(source: &Source, span: Range<usize>, code: &'static str, message: String) -> String {
+    let diagnostic = Diagnostic { severity: Severity::Error, code, message, span: Some(span), hint: None };
+    rbuild_frontend::render(source, &[diagnostic], color())
 }
 
 fn class(class: ErrorClass) -> Class {
@@ -158,13 +157,6 @@ mod tests {
         let error = BuildError::Step { name: "[2/2] RUN a".to_owned(), lines: None, source: Box::new(cause) };
         let failure = failure(&source(), error, &[]);
         assert_eq!((failure.class, failure.run_code), (Class::Step, Some(7)));
-    }
-
-    #[test]
-    fn an_image_is_found_in_its_line() {
-        let source = Source { name: "Dockerfile".to_owned(), text: "# FROM x:1\nFROM x:1\n".to_owned() };
-        assert_eq!(line_of(&source, "x:1"), Some((2, 2)));
-        assert_eq!(line_of(&source, "y"), None);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Which stages are needed, which images they need, and that none waits for itself.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Lowerer;
 use super::stages::{Base, Origin, Plan, Stage};
@@ -12,7 +12,7 @@ use crate::source::Span;
 /// Where resolving came to.
 pub(super) enum Resolution {
     /// Images are missing.
-    Needs(BTreeSet<ImageNeed>),
+    Needs(BTreeMap<ImageNeed, Span>),
     /// The stages that the target needs, itself included.
     Reachable(BTreeSet<usize>),
 }
@@ -39,9 +39,14 @@ impl<'a> Lowerer<'a> {
         }
     }
 
-    fn missing(&self, plan: &Plan<'_>, reachable: &BTreeSet<usize>) -> BTreeSet<ImageNeed> {
+    /// Each with the first place that asks for it.
+    fn missing(&self, plan: &Plan<'_>, reachable: &BTreeSet<usize>) -> BTreeMap<ImageNeed, Span> {
         let stages = reachable.iter().map(|index| &plan.stages[*index]);
-        stages.flat_map(images).filter(|need| !self.resolved.images.contains_key(*need)).cloned().collect()
+        let mut missing = BTreeMap::new();
+        for (need, span) in stages.flat_map(images).filter(|(need, _)| !self.resolved.images.contains_key(*need)) {
+            missing.entry(need.clone()).or_insert(span);
+        }
+        missing
     }
 
     /// Reports stages that wait for themselves.
@@ -61,11 +66,18 @@ impl<'a> Lowerer<'a> {
     }
 }
 
-/// The images that a stage starts from or reads.
-fn images<'s>(stage: &'s Stage<'_>) -> impl Iterator<Item = &'s ImageNeed> {
-    let base = if let Base::Image(need) = &stage.base { Some(need) } else { None };
-    let origins = stage.steps.iter().flat_map(|step| &step.origins);
-    base.into_iter().chain(origins.filter_map(|origin| if let Origin::Image(need) = origin { Some(need) } else { None }))
+/// The images that a stage starts from or reads, with the places that say so.
+fn images<'s>(stage: &'s Stage<'_>) -> impl Iterator<Item = (&'s ImageNeed, Span)> {
+    let base = if let Base::Image(need) = &stage.base { Some((need, base_place(stage))) } else { None };
+    let origins = stage.steps.iter().flat_map(|step| step.origins.iter().map(move |origin| (origin, step)));
+    base.into_iter().chain(
+        origins.filter_map(|(origin, step)| if let Origin::Image(need) = origin { Some((need, place(step))) } else { None }),
+    )
+}
+
+/// The name in a FROM.
+fn base_place(stage: &Stage<'_>) -> Span {
+    if let Kind::From(from) = &stage.instruction.kind { from.base.span.clone() } else { stage.instruction.span.clone() }
 }
 
 /// The stages that a stage needs, with the place that says so.

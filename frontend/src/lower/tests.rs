@@ -100,7 +100,7 @@ impl Case {
                 Err(diagnostics) => return Err(crate::render(&source, &diagnostics, false)),
                 Ok(Lowering::Done(lowered)) => return Ok(*lowered),
                 Ok(Lowering::Needs(needs)) => {
-                    for need in needs {
+                    for (need, _span) in needs {
                         let (ImageSpec::Reference(name) | ImageSpec::Layout(name)) = &need.reference;
                         let config = self.images.get(name).unwrap_or_else(|| panic!("nobody needs {name}")).clone();
                         let manifest = Digest::of(name.as_bytes());
