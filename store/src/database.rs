@@ -115,9 +115,9 @@ fn choose_journal(connection: &Connection) -> Result<Journal> {
 /// Brings the schema from the version it has to ours. Another process may have done so meanwhile.
 fn migrate(transaction: &Transaction<'_>) -> Result<()> {
     let found = version(transaction)?;
-    for (step, sql) in MIGRATIONS.iter().enumerate().skip(found) {
+    for (next, sql) in (1_u32..).zip(MIGRATIONS).skip(found) {
         transaction.execute_batch(sql).step("write its schema")?;
-        transaction.pragma_update(None, "user_version", step + 1).step("write its version")?;
+        transaction.pragma_update(None, "user_version", next).step("write its version")?;
     }
     Ok(())
 }
