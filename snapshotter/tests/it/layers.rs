@@ -188,11 +188,11 @@ fn names_of_any_bytes() {
 }
 
 #[test]
-fn directories_as_deep_as_a_path_can_be() {
+fn directories_of_a_thousand_levels() {
     each(|lab| {
-        let deep = "d/".repeat(1900);
+        let deep = "d/".repeat(1000);
         let state = lab.write(None, |writer| {
-            assert_eq!(writer.make_dirs(&Path::new("/").join(&deep), &mode(0o755)).expect("makes").len(), 1900);
+            assert_eq!(writer.make_dirs(&Path::new("/").join(&deep), &mode(0o755)).expect("makes").len(), 1000);
             put(writer, &format!("/{deep}x"), "X");
             let longer = writer.make_dirs(&Path::new("/").join("d/".repeat(2100)), &mode(0o755)).expect_err("is too long");
             assert_eq!(longer.raw_os_error(), Some(libc::ENAMETOOLONG));
