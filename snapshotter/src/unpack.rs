@@ -118,10 +118,10 @@ fn unpack_layer(
     diff_id: &DiffId,
     open: &OpenBlob<'_>,
 ) -> Result<Snapshot, UnpackError> {
-    let failed = |source: io::Error| match source.kind() {
-        io::ErrorKind::NotFound => UnpackError::MissingBlob(layer.digest.clone()),
-        #[allow(clippy::wildcard_enum_match_arm, reason = "a foreign enum")]
-        _ => UnpackError::Read { layer: layer.digest.clone(), source },
+    let failed = |source: io::Error| {
+        let missing = source.kind() == io::ErrorKind::NotFound;
+        let layer = layer.digest.clone();
+        if missing { UnpackError::MissingBlob(layer) } else { UnpackError::Read { layer, source } }
     };
     let raw = Arc::new(Mutex::new(Hashing {
         inner: open(layer).map_err(failed)?,
@@ -186,7 +186,7 @@ fn decode(mut raw: Shared, to: &SyncSender<Vec<u8>>) -> io::Result<()> {
         if chunk.is_empty() {
             break;
         }
-        to.send(chunk).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
+        to.send(chunk).map_err(|_unwanted| io::Error::from(io::ErrorKind::BrokenPipe))?;
     }
     drop(decoder);
     io::copy(&mut raw, &mut io::sink()).map(drop)

@@ -213,11 +213,7 @@ impl Read for HashingReader<'_> {
 
 /// A file that became shorter while it was copied has changed.
 fn short(error: SnapshotError, changed: impl Fn() -> WorkError, target: &Path) -> WorkError {
-    match error {
-        SnapshotError::Short { .. } => changed(),
-        #[allow(clippy::wildcard_enum_match_arm, reason = "all other failures are told as they are")]
-        error => refused("copy to", target)(error),
-    }
+    if matches!(error, SnapshotError::Short { .. }) { changed() } else { refused("copy to", target)(error) }
 }
 
 /// The rules of replacing (spec G-40), for what stands in the way on disk.
