@@ -3,6 +3,7 @@
 //! A detached mount lives as long as its descriptor; paths beneath it resolve by `openat2` as in any directory. Needs CAP_SYS_ADMIN
 //! in the user namespace that owns the mount namespace.
 
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -135,13 +136,15 @@ pub fn overlay(recipe: &Overlay<'_>) -> io::Result<OwnedFd> {
 }
 
 /// By descriptor (Linux 6.13), else by a path through /proc, which stays below the 255 bytes that a string may have.
-fn set_layer(overlay: BorrowedFd<'_>, key: &std::ffi::CStr, layer: BorrowedFd<'_>) -> io::Result<()> {
+fn set_layer(overlay: BorrowedFd<'_>, key: &CStr, layer: BorrowedFd<'_>) -> io::Result<()> {
     match fsconfig_set_fd(overlay, key, layer) {
-        Err(Errno::INVAL | Errno::OPNOTSUPP) => {
-            Ok(fsconfig_set_string(overlay, key, format!("/proc/self/fd/{}", layer.as_raw_fd()))?)
-        }
+        Err(Errno::INVAL | Errno::OPNOTSUPP) => set_layer_by_proc(overlay, key, layer),
         done => Ok(done?),
     }
+}
+
+fn set_layer_by_proc(overlay: BorrowedFd<'_>, key: &CStr, layer: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(fsconfig_set_string(overlay, key, format!("/proc/self/fd/{}", layer.as_raw_fd()))?)
 }
 
 #[cfg(test)]

@@ -32,11 +32,8 @@ fn overlays_by_descriptors() {
         let readonly = place::make_dir(view.fd(), "x".as_ref()).unwrap_err();
         assert_eq!(readonly.raw_os_error(), Some(libc::EROFS));
 
-        let writable = Overlay {
-            upper: Some((upper.as_fd(), work.as_fd())),
-            flags: MountFlags::default(),
-            ..Overlay { lower: &lower, upper: None, userxattr, flags: MountFlags::VIEW }
-        };
+        let upper_and_work = Some((upper.as_fd(), work.as_fd()));
+        let writable = Overlay { lower: &lower, upper: upper_and_work, userxattr, flags: MountFlags::default() };
         let writable = Root::from_fd(overlay(&writable).unwrap());
         drop(place::create_file(writable.fd(), "new".as_ref()).unwrap());
         place::unlink(writable.fd(), "only".as_ref()).unwrap();
@@ -110,4 +107,17 @@ fn attaches_in_a_namespace_of_its_own() {
     };
     std::thread::scope(|scope| assert_eq!(scope.spawn(run).join().unwrap(), b"content"));
     assert!(!dir.path().join("point/file").exists());
+}
+
+#[test]
+fn layers_by_proc_as_before_linux_6_13() {
+    let dir = tempfile::tempdir().unwrap();
+    let overlay = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC).unwrap();
+    for name in ["a", "b"] {
+        fs::create_dir_all(dir.path().join(name).join(name)).unwrap();
+        set_layer_by_proc(overlay.as_fd(), c"lowerdir+", open(&dir.path().join(name)).as_fd()).unwrap();
+    }
+    fsconfig_create(&overlay).unwrap();
+    let mount = fsmount(&overlay, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).unwrap();
+    assert_eq!(Root::from_fd(mount).read_dir(Path::new("")).unwrap().len(), 2);
 }

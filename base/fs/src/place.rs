@@ -5,7 +5,7 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -188,6 +188,11 @@ pub fn set_mode(dir: impl AsFd, name: &OsStr, mode: u32) -> io::Result<()> {
             done => return done,
         }
     }
+    set_mode_by_proc(dir, name, mode)
+}
+
+/// As before Linux 6.6.
+fn set_mode_by_proc(dir: BorrowedFd<'_>, name: &OsStr, mode: u32) -> io::Result<()> {
     let fd = rustix::fs::openat(dir, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
     if crate::Stat::of(&fd)?.kind == Kind::Symlink {
         return Err(Errno::OPNOTSUPP.into());

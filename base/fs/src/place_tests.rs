@@ -107,3 +107,15 @@ fn renames() {
     go(Rename::Replace).unwrap();
     assert_eq!((read("a"), read("b")), (None, Some(b"b".to_vec())));
 }
+
+#[test]
+fn modes_by_proc_as_before_linux_6_6() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = Root::open(dir.path()).unwrap();
+    make_dir(root.fd(), name("dir")).unwrap();
+    make_symlink(root.fd(), name("link"), Path::new("dir")).unwrap();
+    set_mode_by_proc(root.fd(), name("dir"), 0o2751).unwrap();
+    assert_eq!(Stat::at(root.fd(), "dir").unwrap().mode, 0o2751);
+    let error = set_mode_by_proc(root.fd(), name("link"), 0o777).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::EOPNOTSUPP));
+}
