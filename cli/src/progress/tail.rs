@@ -29,6 +29,7 @@ pub(super) struct Tail {
 #[derive(Debug, Default)]
 struct Running {
     started: i64,
+    last: i64,
     lines: Lines,
     kept: VecDeque<String>,
 }
@@ -41,15 +42,17 @@ impl Tail {
             }
             Event::Vertex { vertex, status: StepStatus::Failed(_), name, .. } => {
                 let mut step = self.running.remove(vertex).unwrap_or_default();
-                let Running { started: _, lines, kept } = &mut step;
-                lines.finish(|line| keep(kept, "", line));
+                let Running { started, last, lines, kept } = &mut step;
+                let at = seconds(*last - *started);
+                lines.finish(|line| keep(kept, &at, line));
                 self.failed.push(FailedStep { name: name.clone(), lines: step.kept.into() });
             }
             Event::Vertex { vertex, status: StepStatus::Cached | StepStatus::Completed | StepStatus::Cancelled, .. } => {
                 self.running.remove(vertex);
             }
             Event::Log { vertex, bytes, time, .. } => {
-                let Running { started, lines, kept } = self.running.entry(*vertex).or_default();
+                let Running { started, last, lines, kept } = self.running.entry(*vertex).or_default();
+                *last = *time;
                 let at = seconds(time - *started);
                 lines.push(bytes, |line| keep(kept, &at, line));
             }
@@ -66,6 +69,5 @@ fn keep(kept: &mut VecDeque<String>, at: &str, line: &[u8]) {
     if kept.len() == KEPT {
         kept.pop_front();
     }
-    let line = printable(line);
-    kept.push_back(if at.is_empty() { line } else { format!("{at} {line}") });
+    kept.push_back(format!("{at} {}", printable(line)));
 }
