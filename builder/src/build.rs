@@ -7,7 +7,7 @@ use rbuild_executor::Executor;
 use rbuild_exporter::LayerOptions;
 use rbuild_frontend::{Diagnostic, Dockerfile, Lowered, Severity, parse};
 use rbuild_snapshotter::{Snapshot, Snapshotter};
-use rbuild_solver::{EventSink, SolveError, solve};
+use rbuild_solver::{Event, EventSink, SolveError, solve};
 use rbuild_worker::{ImageHandle, LocalWorker, Output, WorkError, WorkerOptions};
 use tokio_util::sync::CancellationToken;
 
@@ -63,13 +63,16 @@ impl Build {
             named_contexts,
             outputs,
             tags,
-            // Without a registry client the stored image is the newest that there is.
-            pull: _,
+            pull,
             parallelism,
             log_budget,
             paranoid,
             secrets,
         } = request;
+        if pull {
+            let short = "--pull: pulling comes with the registry client, so stored images are used as they are".to_owned();
+            self.events.send(Event::Warning { vertex: None, short, detail: Vec::new(), lines: None });
+        }
         let outputs = outputs::meant(outputs, &tags);
         options.named_contexts = contexts::named(&named_contexts, &options.target_platform);
         let (file, mut warnings) = self.parse(dockerfile)?;

@@ -21,8 +21,7 @@ pub struct BuildRequest {
     pub outputs: Vec<OutputSpec>,
     /// Names for outputs that have none of their own.
     pub tags: Vec<Reference>,
-    /// Whether base images are looked up in registries although they are stored. Until there is a registry client, the stored image
-    /// is the newest that there is.
+    /// Whether base images are looked up in registries although they are stored. Until there is a registry client, this is warned of.
     pub pull: bool,
     /// Most RUN steps at once; 0 counts as 1.
     pub parallelism: usize,

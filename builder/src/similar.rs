@@ -60,7 +60,7 @@ mod tests {
             assert_eq!(similar(&Reference::parse(wanted).unwrap(), &stored), expected, "{wanted}");
         };
         check("busybox", &["busybox:1.36", "busybox:1.37", "bussybox:latest"]);
-        check("busibox", &["busybox:1.36", "busybox:1.37"]);
+        check("busibox", &["busybox:1.36", "busybox:1.37", "bussybox:latest"]);
         check("builder", &["localhost:5000/tools/builder:latest"]);
         check("alpime", &["alpine:latest"]);
         check("postgres", &[]);

@@ -172,8 +172,9 @@ impl Failure {
         let mut said = self.error.to_string();
         for cause in self.error.chain().skip(1) {
             let cause = cause.to_string();
-            // `transparent` errors say the same twice.
-            if cause != said {
+            // `transparent` errors say the same twice, and an excerpt says it beside its place.
+            let shown = self.excerpt.as_ref().is_some_and(|excerpt| excerpt.contains(&cause));
+            if cause != said && !shown {
                 writeln!(out, "  caused by: {cause}")?;
             }
             said = cause;
@@ -216,7 +217,7 @@ impl From<ExecutorError> for Failure {
         let class = match &error {
             ExecutorError::NotFound(_) => Class::NotFound,
             ExecutorError::NotExecutable { .. } => Class::NotExecutable,
-            _ => Class::Internal,
+            ExecutorError::UnknownUser(_) | ExecutorError::UnknownGroup(_) | ExecutorError::Setup { .. } => Class::Internal,
         };
         Failure::new(class, error)
     }

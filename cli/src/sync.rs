@@ -14,7 +14,7 @@ use crate::state;
 
 /// Starts the process if there is something to sync. Failing to is no failure of the command.
 pub(crate) fn start(store: &Store) {
-    if !store.has_volatile().unwrap_or(false) {
+    if !store.wants_sync().unwrap_or(false) {
         return;
     }
     let spawned = Command::new("/proc/self/exe")

@@ -11,7 +11,7 @@ use std::path::{Component, Path, PathBuf};
 use rbuild_fs::archive::{EntryKind, TarReader, decode_any};
 use rbuild_oci::{Algorithm, Descriptor, Digest};
 use rbuild_snapshotter::Snapshotter;
-use rbuild_store::BlobStat;
+use rbuild_store::{BlobStat, Resource};
 
 use crate::error::{ExportError, InStream, Result};
 use crate::layout::LayoutDirectory;
@@ -89,9 +89,10 @@ impl Files {
         let most = expected.map_or(u64::MAX, |expected| expected.size.saturating_add(1));
         let expected = expected.map(|expected| &expected.digest);
         match self {
-            Files::Directory(directory) => match directory.open_file(path)? {
-                Some(file) => store_stream(snapshotter, path, expected, &mut file.take(most)).map(Some),
-                None => Ok(None),
+            Files::Directory(directory) => match (stored(snapshotter, expected)?, directory.open_file(path)?) {
+                (Some(stat), _) => Ok(Some(stat)),
+                (None, Some(file)) => store_stream(snapshotter, path, expected, &mut file.take(most)).map(Some),
+                (None, None) => Ok(None),
             },
             Files::Archive(entries) => match follow(entries, path)? {
                 None => Ok(None),
@@ -106,6 +107,14 @@ impl Files {
                 Some(Entry::Link(_)) => Ok(None),
             },
         }
+    }
+}
+
+/// What the store has need not be read again.
+fn stored(snapshotter: &Snapshotter, blob: Option<&Digest>) -> Result<Option<BlobStat>> {
+    match blob {
+        Some(blob) if snapshotter.session().lease(&Resource::Blob(blob.clone()))? => Ok(snapshotter.store().blob(blob)?),
+        Some(_) | None => Ok(None),
     }
 }
 

@@ -1,7 +1,7 @@
 //! `type=local`: the tree of a snapshot as files of a directory.
 //!
 //! - Directories first, in order, each opened beneath the destination without following links.
-//! - Then files, by several threads: each is written beside its place and renamed over it.
+//! - Then files, by several threads: where there is one already, the new one is written beside it and renamed over it.
 //! - Then links, devices and further names of files; at last the directories' own attributes, deepest first.
 //!
 //! What is in the destination and not in the tree stays.
@@ -126,20 +126,23 @@ impl Writer<'_> {
         let (parent, name) = directories.parent(&entry.path)?;
         let (source, source_name) = sources.parent(&entry.path)?;
         let from = place::open_file(&source, source_name)?;
-        let temporary = OsStr::new(&self.random);
-        let temporary = &unique(temporary, entry.stat.ino);
-        let to = place::create_file(&parent, temporary)?;
-        let mut written = copy_contents(from.as_fd(), to.as_fd(), entry.stat.size).and_then(|copied| match copied {
-            copied if copied == entry.stat.size => self.apply(&to, &content_of(&from)?, &entry.stat),
-            _ => Err(io::ErrorKind::UnexpectedEof.into()),
-        });
-        if written.is_ok() {
-            written = replace(&parent, temporary, name);
+        match place::create_file(&parent, name) {
+            Ok(to) => or_unlink(&parent, name, self.fill(&from, &to, &entry.stat)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let temporary = &unique(OsStr::new(&self.random), entry.stat.ino);
+                let to = place::create_file(&parent, temporary)?;
+                let filled = self.fill(&from, &to, &entry.stat).and_then(|()| replace(&parent, temporary, name));
+                or_unlink(&parent, temporary, filled)
+            }
+            Err(error) => Err(error),
         }
-        if written.is_err() {
-            drop(place::unlink(&parent, temporary));
+    }
+
+    fn fill(&self, from: &OwnedFd, to: &OwnedFd, stat: &Stat) -> io::Result<()> {
+        if copy_contents(from.as_fd(), to.as_fd(), stat.size)? != stat.size {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        written
+        self.apply(to, &content_of(from)?, stat)
     }
 
     fn write_other(&self, directories: &mut DirCache, entry: &WalkEntry, first: Option<&Path>) -> io::Result<()> {
@@ -160,10 +163,7 @@ impl Writer<'_> {
             Kind::File | Kind::Dir | Kind::Socket => return Ok(()),
         }
         let done = self.apply_at(&parent, temporary, &entry.stat).and_then(|()| replace(&parent, temporary, name));
-        if done.is_err() {
-            drop(place::unlink(&parent, temporary));
-        }
-        done
+        or_unlink(&parent, temporary, done)
     }
 
     fn finish_directory(&self, directories: &mut DirCache, entry: &WalkEntry) -> io::Result<()> {
@@ -178,23 +178,23 @@ impl Writer<'_> {
 
     /// Owners need privilege, and file systems need not have attributes: without them the rest is still worth having.
     fn apply(&self, to: impl AsFd, attributes: &[xattr::Xattr], stat: &Stat) -> io::Result<()> {
-        let own = Stat::of(&to)?;
         let mut meta = Meta { mode: stat.mode, uid: stat.uid, gid: stat.gid, mtime: Some(self.times(stat)), xattrs: attributes };
         match place::apply(&to, &meta) {
             Err(error) if is_refused(&error) => {}
             done => return done,
         }
+        let own = Stat::of(&to)?;
         (meta.xattrs, meta.uid, meta.gid) = (&[], own.uid, own.gid);
         place::apply(&to, &meta)
     }
 
     fn apply_at(&self, parent: &Arc<OwnedFd>, name: &OsStr, stat: &Stat) -> io::Result<()> {
-        let own = Stat::at(parent.as_fd(), name)?;
         let mut meta = Meta { mode: stat.mode, uid: stat.uid, gid: stat.gid, mtime: Some(self.times(stat)), xattrs: &[] };
         match place::apply_at(parent, name, stat.kind, &meta) {
             Err(error) if is_refused(&error) => {}
             done => return done,
         }
+        let own = Stat::at(parent.as_fd(), name)?;
         (meta.uid, meta.gid) = (own.uid, own.gid);
         place::apply_at(parent, name, stat.kind, &meta)
     }
@@ -209,6 +209,14 @@ fn unique(random: &OsStr, ino: u64) -> std::ffi::OsString {
     let mut name = random.to_owned();
     name.push(format!("-{ino:x}"));
     name
+}
+
+/// A name whose entry was not completed goes away.
+fn or_unlink(parent: &Arc<OwnedFd>, name: &OsStr, done: io::Result<()>) -> io::Result<()> {
+    if done.is_err() {
+        drop(place::unlink(parent, name));
+    }
+    done
 }
 
 /// Renames over what is there, even over a directory with all that is in it, as docker does.

@@ -10,6 +10,7 @@ use fixture::{Fixture, GZIP, ZSTD, items, name, options};
 use rbuild_exporter::{ArchiveKind, Destination, ExportError, LoadSource, StoredImage, load, read_layout, unpack, write_archive};
 use rbuild_fs::archive::Codec;
 use rbuild_oci::{Digest, DockerArchiveEntry, Index, Platform, Reference};
+use rbuild_snapshotter::DriverChoice;
 
 fn write(fixture: &Fixture, images: &[(StoredImage, Vec<Reference>)], kind: ArchiveKind) -> Vec<u8> {
     let path = fixture.path("archive.tar");
@@ -38,6 +39,20 @@ fn what_is_written_loads_with_the_same_digests() {
             assert_eq!(target.tree(&loaded[0].image), source.tree(&image), "{codec:?} {kind:?}");
         }
     }
+}
+
+#[test]
+fn both_drivers_make_the_same_image() {
+    let made = [DriverChoice::Overlay, DriverChoice::Copy].map(|driver| {
+        let source = Fixture::with(driver);
+        let image = source.sample(&options(GZIP));
+        let archive = write(&source, &[(image.clone(), vec![name("app")])], ArchiveKind::Oci);
+        let target = Fixture::with(driver);
+        let loaded = target.load(archive).unwrap();
+        assert_eq!(target.tree(&loaded[0].image), source.tree(&image));
+        (image.parts.layers, target.tree(&loaded[0].image))
+    });
+    assert_eq!(made[0], made[1]);
 }
 
 #[test]

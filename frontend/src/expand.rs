@@ -5,7 +5,9 @@ mod scan;
 
 use std::collections::BTreeSet;
 
+use crate::diagnostic::Diagnostic;
 use crate::go_format;
+use crate::instruction::Word;
 
 /// What a lexer does with quotes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +65,17 @@ pub(crate) struct ExpandError {
     pub(crate) message: String,
     /// Where in the text it was noticed, in bytes.
     pub(crate) at: usize,
+}
+
+impl ExpandError {
+    /// A message at the variable, where the word is one piece of the source.
+    pub(crate) fn diagnostic(self, word: &Word) -> Diagnostic {
+        let contiguous = word.span.len() == word.text.len();
+        let start = if contiguous { word.span.start + self.at } else { word.span.start };
+        let cut_off = self.message.ends_with(scan::NO_BRACE);
+        let diagnostic = Diagnostic::error("expansion", self.message, start..word.span.end);
+        if cut_off { diagnostic.hint("a space ends the word; put it in double quotes") } else { diagnostic }
+    }
 }
 
 impl Lexer {

@@ -96,27 +96,28 @@ impl<'a> Lowerer<'a> {
 
     /// A frontend given by directive or build-arg must be this one.
     fn check_syntax(&mut self) {
-        let directive = self.file.directives.syntax.as_ref().map(|word| (word.text.as_str(), word.span.clone()));
-        let given = self.options.build_args.get("BUILDKIT_SYNTAX").map(|value| (value.as_str(), 0..0));
+        let directive = self.file.directives.syntax.as_ref().map(|word| (word.text.as_str(), Some(word.span.clone())));
+        let given = self.options.build_args.get("BUILDKIT_SYNTAX").map(|value| (value.as_str(), None));
         let Some((value, span)) = given.or(directive) else { return };
         self.diagnostics.extend(foreign_frontend(value, span.clone()));
         let version = value.split(' ').next().and_then(|reference| reference.split_once(':')).and_then(|(_, tag)| version(tag));
         if version.is_some_and(|version| version > SYNTAX_VERSION) {
             let (major, minor) = SYNTAX_VERSION;
             let message = format!("the syntax `{value}` is newer than {major}.{minor}, which is built in");
-            self.diagnostics.push(Diagnostic::warning("newer-syntax", message, span));
+            let newer = Diagnostic::whole("newer-syntax", message);
+            self.diagnostics.push(Diagnostic { severity: Severity::Warning, span, ..newer });
         }
     }
 
     fn check_options(&mut self) -> Option<Check> {
-        let given = self.options.build_args.get("BUILDKIT_DOCKERFILE_CHECK").map(|value| (value.as_str(), 0..0));
-        let directive = self.file.directives.check.as_ref().map(|word| (word.text.as_str(), word.span.clone()));
+        let given = self.options.build_args.get("BUILDKIT_DOCKERFILE_CHECK").map(|value| (value.as_str(), None));
+        let directive = self.file.directives.check.as_ref().map(|word| (word.text.as_str(), Some(word.span.clone())));
         let Some((text, span)) = given.or(directive) else { return Some(Check::default()) };
         match Check::read(text) {
             Ok(check) => Some(check),
             Err(reason) => {
                 let message = format!("failed to parse check options: {reason}");
-                self.diagnostics.push(Diagnostic::error("check-options", message, span));
+                self.diagnostics.push(Diagnostic { span, ..Diagnostic::whole("check-options", message) });
                 None
             }
         }

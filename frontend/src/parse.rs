@@ -20,7 +20,7 @@ use crate::instruction::{Heredoc, Instruction};
 use crate::lint::{Findings, Rule};
 use crate::source::{LineIndex, Source, Span};
 
-/// More mistakes are not shown: the file is no Dockerfile.
+/// After so many mistakes the file is no Dockerfile, and the rest is not read.
 const MOST_MISTAKES: usize = 100;
 
 /// A parsed file (all it could understand).
@@ -39,7 +39,8 @@ pub struct Dockerfile {
 pub fn parse(source: Source) -> (Dockerfile, Vec<Diagnostic>) {
     let body = source.text.strip_prefix('\u{feff}').map_or(0, |rest| source.text.len() - rest.len());
     let mut directives = directives::detect(&source.text, body);
-    if let Some(foreign) = directives.syntax.as_ref().and_then(|syntax| foreign_frontend(&syntax.text, syntax.span.clone())) {
+    if let Some(foreign) = directives.syntax.as_ref().and_then(|syntax| foreign_frontend(&syntax.text, Some(syntax.span.clone())))
+    {
         let lines = LineIndex::new(&source.text);
         let file = Dockerfile { source, directives, instructions: Vec::new(), findings: Findings::default(), lines };
         return (file, vec![foreign]);
@@ -72,14 +73,18 @@ pub(crate) fn parse_trigger(text: &str, span: &Span) -> Result<Instruction, Vec<
     match parser.instructions.pop() {
         Some(instruction) if parser.diagnostics.is_empty() => Ok(instruction),
         Some(_) | None => {
-            let hint = format!("in the trigger `{}` of the base image", text.lines().next().unwrap_or_default());
-            Err(parser.diagnostics.into_iter().map(|d| d.hint(hint.clone())).collect())
+            let hint = format!("(in the trigger `{}` of the base)", text.lines().next().unwrap_or_default());
+            let with_hint = |diagnostic: Diagnostic| match &diagnostic.hint {
+                Some(before) => diagnostic.clone().hint(format!("{before} {hint}")),
+                None => diagnostic.hint(hint.clone()),
+            };
+            Err(parser.diagnostics.into_iter().map(with_hint).collect())
         }
     }
 }
 
 /// A frontend that is not this one; `docker/dockerfile` in any version is.
-pub(crate) fn foreign_frontend(value: &str, span: Span) -> Option<Diagnostic> {
+pub(crate) fn foreign_frontend(value: &str, span: Option<Span>) -> Option<Diagnostic> {
     let reference = value.split(' ').next().unwrap_or_default();
     let path = reference.strip_prefix("docker.io/").unwrap_or(reference);
     let name = path.split(['@', ':']).next().unwrap_or_default();
@@ -88,7 +93,8 @@ pub(crate) fn foreign_frontend(value: &str, span: Span) -> Option<Diagnostic> {
     }
     let message = format!("the frontend `{reference}` is not supported");
     let hint = "rbuild understands the Dockerfile syntax itself; frontends are not run as images";
-    Some(Diagnostic::error("foreign-frontend", message, span).hint(hint))
+    let foreign = Diagnostic::whole("foreign-frontend", message).hint(hint);
+    Some(Diagnostic { span, ..foreign })
 }
 
 struct Parser {
@@ -132,7 +138,7 @@ impl Parser {
 
     fn file(&mut self, text: &str, start: usize) {
         let mut lines = Lines::new(text, start);
-        while let Some(line) = lines.next() {
+        while let Some(line) = lines.next().filter(|_| self.diagnostics.len() < MOST_MISTAKES) {
             self.check_length(&line);
             let trimmed = line.text().trim_start();
             let at = line.end() - trimmed.len();

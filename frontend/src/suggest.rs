@@ -1,6 +1,8 @@
 //! Did-you-mean: the nearest of some words, at most two edits away (BuildKit `util/suggest`).
 
 const FARTHEST: usize = 2;
+/// Only so many words are compared: a file can set thousands of variables and misspell each.
+const MOST_OPTIONS: usize = 300;
 /// Longer words are not compared: the distance costs their product.
 const LONGEST: usize = 200;
 
@@ -19,7 +21,7 @@ fn nearest_within<'a>(farthest: usize, word: &str, options: impl IntoIterator<It
         return None;
     }
     let mut best: Option<(usize, &str)> = None;
-    for option in options {
+    for option in options.into_iter().take(MOST_OPTIONS) {
         if option == word {
             return None;
         }
@@ -27,7 +29,8 @@ fn nearest_within<'a>(farthest: usize, word: &str, options: impl IntoIterator<It
             continue;
         }
         let distance = distance(word, option);
-        if distance <= farthest && best.is_none_or(|(least, _)| distance < least) {
+        // A word that is changed all over is another word.
+        if distance <= farthest.min(word.len().saturating_sub(1)) && best.is_none_or(|(least, _)| distance < least) {
             best = Some((distance, option));
         }
     }
@@ -67,7 +70,8 @@ mod tests {
             ("mont", &["mount", "network"], Some("mount")),
             ("build", &["build", "guild"], None),
             ("x", &["mount"], None),
-            ("", &["ab", "abc"], Some("ab")),
+            ("", &["ab", "abc"], None),
+            ("a", &["b"], None),
             ("tmp", &["bind", "tmpfs"], Some("tmpfs")),
         ] {
             assert_eq!(nearest(word, options.iter().copied()), expected, "{word}");

@@ -52,6 +52,8 @@ struct Linked {
     path: PathBuf,
     ino: u64,
     changed: bool,
+    /// The parents have further names of it.
+    linked_below: bool,
 }
 
 #[derive(Default)]
@@ -159,10 +161,12 @@ impl Visit<'_> {
             self.add(name, kind);
         }
         if stat.kind == Kind::Dir {
-            let both = below.is_some_and(|below| below.kind == Kind::Dir);
+            let both = below.as_ref().is_some_and(|below| below.kind == Kind::Dir);
             self.found.jobs.push(Job { path: self.job.path.join(name), both, exhaustive: self.exhaustive });
         } else if stat.nlink > 1 {
-            self.found.linked.push(Linked { path: self.job.path.join(name), ino: stat.ino, changed: changed.is_some() });
+            let linked_below = below.is_some_and(|below| below.nlink > 1);
+            let path = self.job.path.join(name);
+            self.found.linked.push(Linked { path, ino: stat.ino, changed: changed.is_some(), linked_below });
         }
         Ok(true)
     }
@@ -233,10 +237,11 @@ fn read_full(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(filled)
 }
 
-/// An unchanged name of an inode that also has a changed one is listed, or the link between them would be lost (spec G-66).
+/// An unchanged name of an inode that also has a changed one is listed, or the link between them would be lost (spec G-66). Where the
+/// parents have further names of it, it is not: its link with those would be lost instead, and BuildKit keeps those.
 fn add_siblings(changes: &mut Vec<Change>, linked: Vec<Linked>) {
     let changed: HashSet<u64> = linked.iter().filter(|linked| linked.changed).map(|linked| linked.ino).collect();
-    let siblings = linked.into_iter().filter(|linked| !linked.changed && changed.contains(&linked.ino));
+    let siblings = linked.into_iter().filter(|linked| !linked.changed && !linked.linked_below && changed.contains(&linked.ino));
     changes.extend(siblings.map(|linked| Change { path: linked.path, kind: ChangeKind::Modified }));
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The format is containerd's (spec G-64, G-66): entries in byte order of their path components, whole seconds, no names of owners, a second
 //! name of an inode as a link, sockets left out, deletions as empty files `.wh.NAME` with mode 0 and time 0, never an opaque marker. Of the
-//! extended attributes, the capability and the files' own (`user.*`) are kept.
+//! extended attributes, only the capability is kept.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};

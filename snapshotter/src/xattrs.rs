@@ -36,9 +36,9 @@ pub(crate) fn may_enter(name: &[u8]) -> bool {
     !is_overlay(name) && (!name.starts_with(b"security.") || name == b"security.capability")
 }
 
-/// Whether a layer carries an attribute. containerd writes only the capability; `user.*` is kept because it is the files' own data.
+/// Whether a layer carries an attribute: the capability alone, as containerd writes layers (spec G-66).
 pub(crate) fn may_leave(name: &[u8]) -> bool {
-    name == b"security.capability" || (name.starts_with(b"user.") && !is_overlay(name))
+    name == b"security.capability"
 }
 
 /// The attributes of an open file or directory that a layer carries.

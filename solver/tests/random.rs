@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use rbuild_graph::Edge;
-use support::{Behaviour, Build, Lab, selected};
+use support::{Behaviour, Build, Fault, Lab, selected};
+use tokio::runtime::Runtime;
 
 #[derive(Clone, Debug)]
 struct Step {
@@ -38,6 +39,10 @@ enum Change {
     ToggleCache(usize),
     /// Another step.
     Edit(usize, u8),
+    /// A step fails in this build.
+    Fail(usize),
+    /// Two builds at once.
+    Twice,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -62,6 +67,8 @@ fn change() -> impl Strategy<Value = Change> {
         1 => Just(Change::LoseRecords),
         1 => (0usize..64).prop_map(Change::ToggleCache),
         2 => (0usize..64, 0u8..3).prop_map(|(at, value)| Change::Edit(at, value)),
+        1 => (0usize..64).prop_map(Change::Fail),
+        1 => Just(Change::Twice),
     ]
 }
 
@@ -76,7 +83,7 @@ impl Model {
     fn apply(&mut self, change: &Change, lab: &Lab) {
         let count = self.steps.len();
         match *change {
-            Change::Nothing => {}
+            Change::Nothing | Change::Fail(_) | Change::Twice => {}
             Change::Source(at, value) => drop(self.contents.insert(at % count, value)),
             Change::LoseResults => lab.world.lose_all(),
             Change::LoseRecords => lab.records.drop_results(),
@@ -159,20 +166,62 @@ fn check(steps: Vec<Step>, changes: &[Change]) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     for change in changes {
         model.apply(change, &lab);
-        let (build, target, values) = model.build(&lab);
-        let reachable = build.graph.reachable(&[target]).expect("the target is in the graph").len();
-        let (outcome, events) = runtime.block_on(lab.solve(build, &[target]));
-        assert_eq!(&outcome.expect("nothing fails")[0], values.last().expect("there is a step"), "after {change:?}");
-        assert_eq!(events.ends().len(), reachable);
-        let done = lab.world.done();
-        let runs: Vec<&String> = done.iter().filter(|line| line.starts_with("run ")).collect();
-        assert_eq!(runs.len(), runs.iter().collect::<BTreeSet<_>>().len(), "each runs at most once: {done:?}");
+        match change {
+            Change::Fail(at) => check_failure(&model, &lab, &runtime, at % model.steps.len()),
+            Change::Twice => check_twice(&model, &lab, &runtime),
+            Change::Nothing
+            | Change::Source(..)
+            | Change::LoseResults
+            | Change::LoseRecords
+            | Change::ToggleCache(_)
+            | Change::Edit(..) => check_build(&model, &lab, &runtime, change),
+        }
     }
+    check_build(&model, &lab, &runtime, &Change::Nothing);
     check_rebuild(&model, &lab, &runtime);
 }
 
+fn check_build(model: &Model, lab: &Lab, runtime: &Runtime, change: &Change) {
+    let (build, target, values) = model.build(lab);
+    let reachable = build.graph.reachable(&[target]).expect("the target is in the graph").len();
+    let (outcome, events) = runtime.block_on(lab.solve(build, &[target]));
+    assert_eq!(&outcome.expect("nothing fails")[0], values.last().expect("there is a step"), "after {change:?}");
+    assert_eq!(events.ends().len(), reachable);
+    let done = lab.world.done();
+    let runs: Vec<&String> = done.iter().filter(|line| line.starts_with("run ")).collect();
+    assert_eq!(runs.len(), runs.iter().collect::<BTreeSet<_>>().len(), "each runs at most once: {done:?}");
+}
+
+/// A build in which a step fails ends with that, or did not need the step.
+fn check_failure(model: &Model, lab: &Lab, runtime: &Runtime, at: usize) {
+    let (build, target, values) = model.build(lab);
+    let name = model.name(at);
+    let broken = |behaviour: &mut Behaviour| behaviour.fault = Some(Fault::Run);
+    broken(lab.world.behaviours.lock().expect("not poisoned").get_mut(&name).expect("every step behaves"));
+    let (outcome, events) = runtime.block_on(lab.solve(build, &[target]));
+    match outcome {
+        Ok(found) => assert_eq!(&found[0], values.last().expect("there is a step")),
+        Err(error) => assert_eq!(error.to_string(), format!("failed to solve `{name}`")),
+    }
+    events.ends();
+    lab.world.done();
+}
+
+/// Two builds share all that they can, and both are right.
+fn check_twice(model: &Model, lab: &Lab, runtime: &Runtime) {
+    let (left, target, values) = model.build(lab);
+    let (right, _, _) = model.build(lab);
+    let targets = [target];
+    let both = async { tokio::join!(lab.solve(left, &targets), lab.solve(right, &targets)) };
+    let ((left, _), (right, _)) = runtime.block_on(both);
+    for outcome in [left, right] {
+        assert_eq!(&outcome.expect("nothing fails")[0], values.last().expect("there is a step"));
+    }
+    lab.world.done();
+}
+
 /// Once more: only what may not be cached runs, and at most the target is loaded when everything may.
-fn check_rebuild(model: &Model, lab: &Lab, runtime: &tokio::runtime::Runtime) {
+fn check_rebuild(model: &Model, lab: &Lab, runtime: &Runtime) {
     let (build, target, _) = model.build(lab);
     let must_run: BTreeSet<String> = (0..model.steps.len())
         .filter(|&at| model.steps[at].no_cache || (model.is_source(at) && model.steps[at].kind == Kind::Local))

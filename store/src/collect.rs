@@ -18,7 +18,7 @@ use crate::{Resource, Result, Store, Usage, UsageKind, disk, layout};
 /// How much `prune` removes. Dangling images and garbage always go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PruneOptions {
-    /// Also every cached result that no named image needs, kept logs and context memos.
+    /// Also every cached result that no named image needs, kept logs, context memos and cache mounts.
     pub all: bool,
 }
 
@@ -48,6 +48,7 @@ impl Store {
         if options.all {
             self.trash_all("logs")?;
             self.trash_all("contexts")?;
+            self.trash_cache_mounts()?;
         }
         self.empty_trash(&counted, &mut report)?;
         layout::keep_reserve(self.root());
@@ -170,6 +171,15 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// Only while no process uses any: a process writes there without saying which files.
+    fn trash_cache_mounts(&self) -> Result<()> {
+        let path = self.cache_lock_path();
+        match LockFile::try_now(&path).at("lock", &path)? {
+            Some(_alone) => self.trash_all("cache"),
+            None => Ok(()),
+        }
     }
 
     fn trash_all(&self, directory: &str) -> Result<()> {

@@ -11,12 +11,11 @@ use rustix::io::Errno;
 
 /// Removes a file or a tree. What is gone already is fine.
 pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
-    match fs_err::symlink_metadata(path) {
-        Ok(there) if there.is_dir() => fs_err::remove_dir_all(path),
-        Ok(_) => fs_err::remove_file(path),
-        Err(error) => Err(error),
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
+    match open_dir(CWD, parent.as_os_str())? {
+        Some(parent) => rbuild_fs::remove_tree(parent, name).map(drop),
+        None => Ok(()),
     }
-    .or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }
 
 /// Bytes that a file or tree takes on the disk. What vanishes meanwhile is not counted.

@@ -25,6 +25,8 @@ impl BootId {
     }
 }
 
+/// A log that is longer takes a noticeable part of a millisecond to read at each start.
+const LONG_LOG: u64 = 1 << 20;
 const TABLES: [&str; 3] = ["blobs", "snapshots", "results"];
 
 /// Drops what a boot before this one left without syncing. One look-up when the boot is the same.
@@ -55,6 +57,14 @@ fn last_boot(connection: &Connection) -> Result<Option<String>> {
 }
 
 impl Store {
+    /// Whether there is something for [`Store::make_durable`] to do: rows that a power cut would lose, or a long log to write back.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn wants_sync(&self) -> Result<bool> {
+        Ok(self.database().log_size() > LONG_LOG || self.has_volatile()?)
+    }
+
     /// Whether rows exist that a power cut would lose.
     ///
     /// # Errors
@@ -79,12 +89,12 @@ impl Store {
     /// When syncing or the database fails; nothing is marked then.
     pub fn make_durable(&self) -> Result<()> {
         let volatile = self.database().read(volatile_rows)?;
-        if volatile.is_empty() {
-            return Ok(());
+        if !volatile.is_empty() {
+            let root = fs_err::File::open(self.root()).at("open", self.root())?;
+            rustix::fs::syncfs(&root).at("sync", self.root())?;
+            self.database().write_synced("mark what is durable", |transaction| volatile.mark(transaction))?;
         }
-        let root = fs_err::File::open(self.root()).at("open", self.root())?;
-        rustix::fs::syncfs(&root).at("sync", self.root())?;
-        self.database().write_synced("mark what is durable", |transaction| volatile.mark(transaction))
+        if self.database().log_size() > LONG_LOG { self.database().checkpoint() } else { Ok(()) }
     }
 }
 

@@ -55,7 +55,7 @@ pub(crate) fn read(root: &Path) -> Result<Option<Format>> {
 
 /// Of several processes that get here at once, one makes the directory and the others wait for it.
 fn create(root: &Path, probe: &dyn Fn(&Path) -> io::Result<String>) -> Result<Format> {
-    make_root(root)?;
+    make_dir(root)?;
     let lock_path = root.join(INIT_LOCK);
     if !fs_err::exists(&lock_path).at("read", &lock_path)? {
         refuse_foreign(root)?;
@@ -65,12 +65,10 @@ fn create(root: &Path, probe: &dyn Fn(&Path) -> io::Result<String>) -> Result<Fo
         return Ok(format);
     }
     for name in DIRECTORIES {
-        let path = root.join(name);
-        fs_err::create_dir_all(&path).at("create", &path)?;
+        make_dir(&root.join(name))?;
     }
     for algorithm in ["sha256", "sha512"] {
-        let path = root.join("blobs").join(algorithm);
-        fs_err::create_dir_all(&path).at("create", &path)?;
+        make_dir(&root.join("blobs").join(algorithm))?;
     }
     keep_reserve(root);
     let driver = probe(root).at("choose a snapshot driver for", root)?;
@@ -98,9 +96,9 @@ pub(crate) fn release_reserve(root: &Path) -> bool {
 }
 
 /// Others must not read what is in there: file systems with setuid programs, and cached secrets of builds.
-fn make_root(root: &Path) -> Result<()> {
+fn make_dir(path: &Path) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o711).create(root).at("create", root)
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).at("create", path)
 }
 
 /// `--root /home` must not scatter a store over somebody's files. Whoever has made the lock has been through this.

@@ -9,6 +9,7 @@
 //! <root>/locks/<name>        key locks in flight
 //! <root>/reserve             room that the collector gives up when the disk is full
 //! <root>/trash/              what the collector has unlinked from its place and not yet removed
+//! <root>/cache.lock          shared by who uses cache mounts
 //! <root>/cache/ contexts/ logs/   cache mounts, digest memos of context roots, kept output of steps
 //! ```
 //!

@@ -69,9 +69,18 @@ pub(crate) struct LockFile {
 impl LockFile {
     /// Waits for the lock of `path`, making the file when needed.
     pub(crate) fn wait(path: &Path) -> io::Result<LockFile> {
+        LockFile::wait_for(path, FlockOperation::LockExclusive)
+    }
+
+    /// Waits until nobody holds the lock of `path` alone.
+    pub(crate) fn wait_shared(path: &Path) -> io::Result<LockFile> {
+        LockFile::wait_for(path, FlockOperation::LockShared)
+    }
+
+    fn wait_for(path: &Path, operation: FlockOperation) -> io::Result<LockFile> {
         loop {
             let file = open(path, true)?;
-            flock_retrying(&file, FlockOperation::LockExclusive)?;
+            flock_retrying(&file, operation)?;
             if let Some(locked) = LockFile::if_current(file, path)? {
                 return Ok(locked);
             }

@@ -78,11 +78,12 @@ impl Store {
         self.root().join("logs").join(if usable { name.to_owned() } else { hashed(name.as_bytes()) })
     }
 
-    /// `cache/<hash of id>`: directory of one cache mount, made if needed.
+    /// `cache/<hash of id>`: directory of one cache mount, made if needed. No collector takes it away while this store is open.
     ///
     /// # Errors
     /// When it cannot be made.
     pub fn cache_mount_dir(&self, id: &str) -> Result<PathBuf> {
+        self.hold_cache_mounts()?;
         let path = self.root().join("cache").join(hashed(id.as_bytes()));
         fs_err::create_dir_all(&path).at("create", &path)?;
         Ok(path)

@@ -2,12 +2,13 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use crate::database::Database;
+use crate::database::{Database, held};
 use crate::durable::{self, BootId};
 use crate::error::AtPath;
 use crate::layout::{self, Format};
+use crate::lock::LockFile;
 use crate::{Result, StoreError};
 
 /// Nanoseconds since the epoch. Library crates take it, so that tests can say what time it is.
@@ -28,6 +29,8 @@ struct Inner {
     clock: Arc<dyn Clock>,
     boot: BootId,
     database: Database,
+    /// Held from the first use of a cache mount on, so that no collector takes them away from under this process.
+    cache_mounts: Mutex<Option<LockFile>>,
 }
 
 impl std::fmt::Debug for Store {
@@ -78,7 +81,7 @@ impl Store {
         let Format { driver, journal } = format;
         let database = Database::open(&root, journal)?;
         durable::drop_volatile(&database, &boot)?;
-        Ok(Store { inner: Arc::new(Inner { root, driver, clock, boot, database }) })
+        Ok(Store { inner: Arc::new(Inner { root, driver, clock, boot, database, cache_mounts: Mutex::new(None) }) })
     }
 
     /// The directory, absolute.
@@ -97,6 +100,20 @@ impl Store {
     #[must_use]
     pub fn now(&self) -> i64 {
         self.inner.clock.now()
+    }
+
+    /// Says that this process uses cache mounts, for as long as the store is open.
+    pub(crate) fn hold_cache_mounts(&self) -> Result<()> {
+        let mut lock = held(&self.inner.cache_mounts);
+        if lock.is_none() {
+            let path = self.cache_lock_path();
+            *lock = Some(LockFile::wait_shared(&path).at("lock", &path)?);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn cache_lock_path(&self) -> PathBuf {
+        self.inner.root.join("cache.lock")
     }
 
     pub(crate) fn boot(&self) -> &str {

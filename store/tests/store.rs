@@ -49,6 +49,17 @@ fn another_version_is_refused() {
 }
 
 #[test]
+fn a_database_of_a_later_version_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(dir.path()));
+    let database = rusqlite::Connection::open(dir.path().join("db.sqlite")).unwrap();
+    database.pragma_update(None, "user_version", 99).unwrap();
+    drop(database);
+    let error = Store::open(dir.path(), fixture::clock(), &|_| Ok("copy".to_owned())).unwrap_err();
+    assert!(error.to_string().ends_with("database version 99, this rbuild knows 1"), "{error}");
+}
+
+#[test]
 fn opening_never_makes_a_directory_when_told_so() {
     let dir = tempfile::tempdir().unwrap();
     let error = Store::open_existing(&dir.path().join("none"), fixture::clock()).unwrap_err();
@@ -378,6 +389,21 @@ fn another_boot_drops_what_was_not_synced() {
 }
 
 #[test]
+fn a_long_log_is_written_back_when_syncing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    for number in 0..400_u32 {
+        store.set_value("n", &number.to_le_bytes(), &[7; 2000]).unwrap();
+    }
+    assert!(store.wants_sync().unwrap());
+    store.make_durable().unwrap();
+    assert!(!store.wants_sync().unwrap());
+    drop(store);
+    let store = open(dir.path());
+    assert!(store.get_value("n", &399_u32.to_le_bytes()).unwrap().is_some());
+}
+
+#[test]
 fn a_snapshot_on_a_lost_parent_is_lost() {
     let dir = tempfile::tempdir().unwrap();
     let store = open_in_boot(dir.path(), "first");
@@ -387,6 +413,21 @@ fn a_snapshot_on_a_lost_parent_is_lost() {
     let store = open_in_boot(dir.path(), "second");
     let session = store.session().unwrap();
     assert_eq!(store.acquire_snapshot(&session, &base.id).unwrap(), None);
+}
+
+#[test]
+fn cache_mounts_go_when_nobody_uses_any() {
+    let dir = tempfile::tempdir().unwrap();
+    let user = open(dir.path());
+    let mount = user.cache_mount_dir("id").unwrap();
+    fs_err::write(mount.join("package"), b"x").unwrap();
+    let store = open(dir.path());
+    prune(&store);
+    store.prune(&ALL).unwrap();
+    assert!(mount.join("package").exists());
+    drop(user);
+    store.prune(&ALL).unwrap();
+    assert!(!mount.exists());
 }
 
 #[test]

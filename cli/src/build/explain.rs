@@ -14,41 +14,54 @@ use crate::progress::FailedStep;
 
 /// What the cli says about a build that failed.
 pub(super) fn failure(source: &Source, error: BuildError, failed: &[FailedStep]) -> Failure {
+    let excerpt = excerpt(source, &error, failed);
+    let hint = error.hint();
+    // Without a registry client, it is the Dockerfile that asks for what there cannot be.
+    let not_found = matches!(error, BuildError::ImageNotFound { .. });
+    let class = if not_found { Class::Dockerfile } else { class(error.class()) };
+    let run_code = run_code(&error);
+    let mut failure = Failure::new(class, error).excerpt(excerpt).maybe_hint(hint);
+    failure.run_code = run_code;
+    failure
+}
+
+/// What is shown of the Dockerfile and of the step's output before the message.
+fn excerpt(source: &Source, error: &BuildError, failed: &[FailedStep]) -> String {
     match error {
-        BuildError::Dockerfile { source_text, diagnostics } => {
-            let excerpt = rbuild_frontend::render(&source_text, &diagnostics, color());
-            Failure::new(Class::Dockerfile, BuildError::Dockerfile { source_text, diagnostics }).excerpt(excerpt)
+        BuildError::Dockerfile { source_text, diagnostics } => rbuild_frontend::render(source_text, diagnostics, color()),
+        BuildError::Step { name, lines, source: cause } => {
+            let output = failed.iter().find(|step| step.name == *name && !step.lines.is_empty()).map(last_output);
+            output.unwrap_or_default() + &marked(source, *lines, "step-failed", cause.to_string())
         }
-        BuildError::Step { name, lines, source: cause } => step_failure(source, name, lines, cause, failed),
-        BuildError::Cancelled => Failure::new(Class::Cancelled, BuildError::Cancelled),
-        other @ BuildError::Other => Failure::new(Class::Internal, other),
+        BuildError::ImageNotFound { reference, .. } | BuildError::Image { reference, .. } => {
+            marked(source, line_of(source, reference), "image", format!("`{reference}` is needed here"))
+        }
+        BuildError::Cancelled
+        | BuildError::Reference(_)
+        | BuildError::Context { .. }
+        | BuildError::Export { .. }
+        | BuildError::Store { .. }
+        | BuildError::Records(_)
+        | BuildError::Internal(_) => String::new(),
     }
 }
 
-fn step_failure(source: &Source, name: String, lines: Option<(u32, u32)>, cause: WorkError, failed: &[FailedStep]) -> Failure {
-    let mut excerpt = String::new();
-    if let Some(step) = failed.iter().find(|step| step.name == name && !step.lines.is_empty()) {
-        excerpt.push_str(&last_output(step));
-    }
-    if let Some(span) = lines.and_then(|lines| span_of(source, lines)) {
-        let diagnostic = Diagnostic {
-            severity: Severity::Error,
-            code: "step-failed",
-            message: cause.to_string(),
-            span: Some(span),
-            hint: None,
-        };
-        excerpt.push_str(&rbuild_frontend::render(source, &[diagnostic], color()));
-    }
-    let hint = cause.hint();
-    let code = match &cause {
-        WorkError::Process { code, .. } => *code,
-        _ => None,
-    };
-    let class = class(cause.class());
-    let mut failure = Failure::new(class, BuildError::Step { name, lines, source: cause }).excerpt(excerpt).maybe_hint(hint);
-    failure.run_code = code;
-    failure
+fn run_code(error: &BuildError) -> Option<i32> {
+    let BuildError::Step { source, .. } = error else { return None };
+    if let WorkError::Process { code, .. } = source.as_ref() { *code } else { None }
+}
+
+/// Lines of the Dockerfile with a message.
+fn marked(source: &Source, lines: Option<(u32, u32)>, code: &'static str, message: String) -> String {
+    let Some(span) = lines.and_then(|lines| span_of(source, lines)) else { return String::new() };
+    let diagnostic = Diagnostic { severity: Severity::Error, code, message, span: Some(span), hint: None };
+    rbuild_frontend::render(source, &[diagnostic], color())
+}
+
+/// The first line that has this word and is no comment.
+fn line_of(source: &Source, word: &str) -> Option<(u32, u32)> {
+    let has = |line: &str| !line.trim_start().starts_with('#') && line.contains(word);
+    (1..).zip(source.text.lines()).find(|(_, line)| has(line)).map(|(number, _)| (number, number))
 }
 
 fn class(class: ErrorClass) -> Class {
@@ -139,8 +152,16 @@ mod tests {
             code: Some(7),
             oom: false,
         };
-        let failure = step_failure(&source(), "[2/2] RUN a".to_owned(), None, cause, &[]);
+        let error = BuildError::Step { name: "[2/2] RUN a".to_owned(), lines: None, source: Box::new(cause) };
+        let failure = failure(&source(), error, &[]);
         assert_eq!((failure.class, failure.run_code), (Class::Step, Some(7)));
+    }
+
+    #[test]
+    fn an_image_is_found_in_its_line() {
+        let source = Source { name: "Dockerfile".to_owned(), text: "# FROM x:1\nFROM x:1\n".to_owned() };
+        assert_eq!(line_of(&source, "x:1"), Some((2, 2)));
+        assert_eq!(line_of(&source, "y"), None);
     }
 
     #[test]

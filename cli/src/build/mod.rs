@@ -60,7 +60,7 @@ fn attempt(global: &Global, plan: &Plan) -> Result<BuildResult, Failure> {
             }
             Ok(done)
         }
-        Err(Stopped::Build(error)) => Err(explain::failure(&source, error, shown(plan, &failed))),
+        Err(Stopped::Build(error)) => Err(explain::failure(&source, *error, shown(plan, &failed))),
         Err(Stopped::Start(failure)) => Err(failure),
     }
 }
@@ -75,7 +75,7 @@ fn shown<'a>(plan: &Plan, failed: &'a [FailedStep]) -> &'a [FailedStep] {
 
 enum Stopped {
     Start(Failure),
-    Build(BuildError),
+    Build(Box<BuildError>),
 }
 
 impl<T: Into<Failure>> From<T> for Stopped {
@@ -92,7 +92,7 @@ fn run(request: BuildRequest, state: &State, progress: &Progress) -> Result<Buil
     let built = runtime.block_on(async {
         tokio::spawn(cancel_on_signals(signals()?, cancel.clone()));
         let built = rbuild_builder::build(request, state.snapshotter.clone(), executor, http, progress.sink(), cancel.clone());
-        built.await.map_err(Stopped::Build)
+        built.await.map_err(|error| Stopped::Build(Box::new(error)))
     });
     // A blocking thread that still waits for something must not hold up the end.
     runtime.shutdown_background();

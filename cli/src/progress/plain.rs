@@ -61,12 +61,8 @@ enum End {
 
 impl Renderer for Plain {
     fn event(&mut self, event: &Event, out: &mut dyn Write) -> io::Result<()> {
-        let Some((vertex, time)) = self.take(event) else {
-            if let Event::Warning { short, .. } = event {
-                writeln!(out, "WARN: {short}")?;
-            }
-            return Ok(());
-        };
+        // Warnings about the Dockerfile come in a summary at the end.
+        let Some((vertex, time)) = self.take(event) else { return Ok(()) };
         if self.should_print(vertex, time) {
             self.print(vertex, time, out)?;
         }

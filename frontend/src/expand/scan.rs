@@ -9,6 +9,9 @@ const DEEPEST: u32 = 50;
 /// How much longer than the text the result may be: values that double themselves would fill the memory.
 const MOST_GROWTH: usize = 1 << 20;
 
+/// What is said of braces that do not end.
+pub(super) const NO_BRACE: &str = "syntax error: missing '}'";
+
 type Scanned<T> = Result<T, String>;
 
 pub(super) struct Scan<'a> {
@@ -252,19 +255,19 @@ impl<'a> Scan<'a> {
 
     fn braces(&mut self) -> Scanned<String> {
         match self.peek() {
-            None => return Err("syntax error: missing '}'".into()),
+            None => return Err(NO_BRACE.into()),
             Some('{' | '}' | ':') => return Err("syntax error: bad substitution".into()),
             Some(_) => {}
         }
         let name = self.name();
-        let Some(operator) = self.next() else { return Err("syntax error: missing '}'".into()) };
+        let Some(operator) = self.next() else { return Err(NO_BRACE.into()) };
         match operator {
             '}' => match self.value(&name) {
                 None if self.lexer.keep_unset => Ok(format!("${{{name}}}")),
                 value => Ok(value.unwrap_or_default()),
             },
             ':' => {
-                let Some(operator) = self.next() else { return Err("syntax error: missing '}'".into()) };
+                let Some(operator) = self.next() else { return Err(NO_BRACE.into()) };
                 self.modifier(&name, operator, true)
             }
             '+' | '-' | '?' | '#' | '%' => self.modifier(&name, operator, false),
@@ -281,7 +284,7 @@ impl<'a> Scan<'a> {
         if colon && is_pattern {
             return Err(unsupported());
         }
-        let word = self.nested_or('}', is_pattern, "syntax error: missing '}'")?;
+        let word = self.nested_or('}', is_pattern, NO_BRACE)?;
         let value = self.value(name);
         if self.lexer.keep_unset && value.is_none() {
             return Ok(format!("${{{name}{written}{word}}}"));
@@ -308,7 +311,7 @@ impl<'a> Scan<'a> {
             self.next();
         }
         let wanted = self.nested_or('/', true, "syntax error: missing '/' in ${}")?;
-        let text = self.nested_or('}', true, "syntax error: missing '}'")?;
+        let text = self.nested_or('}', true, NO_BRACE)?;
         let value = self.value(name);
         match value {
             None if self.lexer.keep_unset => Ok(format!("${{{name}/{wanted}/{text}}}")),

@@ -61,7 +61,7 @@ impl Lowerer<'_> {
                 (None, Some(word)) => match lexer.word(&word.text, &values) {
                     Ok(expanded) => Some(expanded.text),
                     Err(error) => {
-                        errors.push(Diagnostic::error("expansion", error.message, word.span.clone()));
+                        errors.push(error.diagnostic(word));
                         None
                     }
                 },

@@ -94,11 +94,12 @@ impl<'a> Lowerer<'a> {
         let stage = &plan.stages[index];
         let lines = self.file.lines.lines(&stage.instruction.span);
         match &stage.base {
-            Base::Scratch => Some(State::scratch(&stage.platform, &self.options.target_platform)),
+            // Like BuildKit, whatever FROM says: nothing has no platform of its own.
+            Base::Scratch => Some(State::scratch(&self.options.target_platform)),
             Base::Stage(base) => Some(finished[*base].as_ref()?.state.inherited()),
             Base::Local(name) => {
                 let edge = self.local(name);
-                let mut state = State::scratch(&stage.platform, &stage.platform);
+                let mut state = State::scratch(&stage.platform);
                 state.edge = Some(edge);
                 Some(state)
             }
@@ -241,10 +242,7 @@ impl Builder<'_, '_> {
                 Some(expanded)
             }
             Err(error) => {
-                // Where the word is one piece of the source, the variable itself can be shown.
-                let contiguous = word.span.len() == word.text.len();
-                let start = if contiguous { word.span.start + error.at } else { word.span.start };
-                self.lowerer.diagnostics.push(Diagnostic::error("expansion", error.message, start..word.span.end));
+                self.lowerer.diagnostics.push(error.diagnostic(word));
                 None
             }
         }

@@ -242,7 +242,7 @@ impl<'a> Lowerer<'a> {
                 Some(expanded)
             }
             Err(error) => {
-                self.diagnostics.push(Diagnostic::error("expansion", error.message, word.span.clone()));
+                self.diagnostics.push(error.diagnostic(word));
                 None
             }
         }

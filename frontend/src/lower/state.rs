@@ -27,14 +27,14 @@ pub(super) struct State {
     pub(super) base: Option<Rc<BaseImage>>,
     /// Whether a WORKDIR of this file has been seen.
     pub(super) workdir_set: bool,
-    /// The shell was chosen in this file or the base.
+    /// The working directory, absolute.
     pub(super) directory: String,
 }
 
 impl State {
     /// The empty image.
-    pub(super) fn scratch(platform: &Platform, target: &Platform) -> State {
-        let mut config = ImageConfig { platform: Some(target.clone()), ..ImageConfig::default() };
+    pub(super) fn scratch(platform: &Platform) -> State {
+        let mut config = ImageConfig { platform: Some(platform.clone()), ..ImageConfig::default() };
         config.config.working_dir = "/".into();
         State::new(None, platform.clone(), config, None)
     }

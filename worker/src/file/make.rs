@@ -11,7 +11,11 @@ use crate::WorkError;
 
 /// Makes a directory, and with `parents` those above it; what exists stays as it is (spec G-57).
 pub(super) fn directory(at: &ActionStep<'_>, make: &MakeDir) -> Result<(), WorkError> {
-    let attrs = at.attrs(make.mode, make.owner.as_ref(), make.created)?;
+    let attrs = match at.attrs(make.mode, make.owner.as_ref(), make.created) {
+        // The owner is what USER says, and that is checked where a process starts: until then an unknown name owns nothing (BuildKit: root).
+        Err(WorkError::UnknownName { .. }) => at.attrs(make.mode, None, make.created)?,
+        known_or_failed => known_or_failed?,
+    };
     let path = at.resolve(&make.path, true)?;
     match at.kind(&path)? {
         Some(EntryKind::Dir) if make.parents => return Ok(()),
