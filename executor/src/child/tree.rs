@@ -37,12 +37,15 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    /// Cuts this mount namespace off the host's and attaches the root.
-    pub(super) fn enter(root: WireMount, luggage: &mut Luggage) -> Result<Tree, ExecutorError> {
+    /// Cuts this mount namespace off the host's and attaches the root. Without `devices`, no device node in the root can be opened.
+    pub(super) fn enter(root: WireMount, luggage: &mut Luggage, devices: bool) -> Result<Tree, ExecutorError> {
         // A slave still sees the host's unmounts, so that a mount that the host wants to be rid of is not held here meanwhile.
         let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
         mount_change("/", slave).step(|| "separate its mounts from the host's")?;
         let root = mounts::detached(root, luggage)?;
+        if !devices {
+            mounts::disable_devices(root.as_fd())?;
+        }
         let scratch = Filesystem::tmpfs(None, 0o700).private_mount()?;
         let host = openat(CWD, "/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).step(|| "open `/`")?;
         attach(scratch.as_fd(), host.as_fd()).step(|| "attach its scratch space")?;
