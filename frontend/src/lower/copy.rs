@@ -80,9 +80,6 @@ impl Builder<'_, '_> {
         if let Some((true, span)) = transfer.link.as_ref().filter(|_| transfer.chmod.is_none()) {
             self.lowerer.diagnostics.push(Diagnostic::unsupported(&format!("{name} --link"), span.clone()));
         }
-        if let Some((true, span)) = &transfer.parents {
-            self.lowerer.diagnostics.push(Diagnostic::unsupported(&format!("{name} --parents"), span.clone()));
-        }
         if let Some((_, span)) = &transfer.keep_git_dir {
             self.lowerer.diagnostics.push(Diagnostic::unsupported(&format!("{name} --keep-git-dir"), span.clone()));
         }

@@ -77,7 +77,4 @@ fn later_work_is_refused_by_name() {
         assert_eq!(map(&bench, op.clone()).unwrap_err().to_string(), expected);
         assert_eq!(bench.execute(&vertex(op, 0), Vec::new()).unwrap_err().to_string(), expected);
     }
-    let parents = rbuild_graph::Copy { parents: true, ..copy(&["a"], "/") };
-    let error = bench.copy(&Output::Scratch, &Output::Scratch, &parents).unwrap_err();
-    assert_eq!(error.to_string(), "`--parents` is not supported yet");
 }

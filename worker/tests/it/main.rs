@@ -12,3 +12,4 @@ mod image;
 mod keys;
 mod make;
 mod memo;
+mod parents;

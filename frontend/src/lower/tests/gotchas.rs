@@ -292,6 +292,20 @@ fn g31_a_link_with_a_mode_is_no_link() {
 }
 
 #[test]
+fn g35_parents_keep_the_pivot() {
+    let lowered = case("FROM scratch\nCOPY --parents ./a/./b **/x /o/").good();
+    let copies: Vec<rbuild_graph::Copy> = lowered
+        .graph
+        .iter()
+        .filter_map(|(_, vertex, _)| if let Op::File(file) = &vertex.op { Some(file) } else { None })
+        .filter_map(|file| if let FileActionKind::Copy(copy) = &file.actions[0].kind { Some(copy.clone()) } else { None })
+        .collect();
+    assert!(copies[0].parents);
+    let sources: Vec<(&str, bool)> = copies[0].sources.iter().map(|source| (source.path.as_str(), source.wildcard)).collect();
+    assert_eq!(sources, [("/a/./b", false), ("/**/x", true)]);
+}
+
+#[test]
 fn g38_sources_stay_below_the_root() {
     let lowered = case("FROM scratch\nCOPY ../../x /a/../b").good();
     let copies: Vec<String> = lowered
