@@ -166,3 +166,41 @@ fn a_receiver_that_fails_is_named() {
         assert!(matches!(error, SnapshotError::Output { .. }) && error.is_full(), "{error:?}");
     });
 }
+
+#[test]
+fn names_of_any_bytes() {
+    use std::os::unix::ffi::OsStrExt;
+    each(|lab| {
+        let names: [&[u8]; 4] = [b"caf\xe9", b"new\nline", b" ", b"\xff=\xfe"];
+        let state = lab.write(None, |writer| {
+            for name in names {
+                let path = Path::new("/").join(std::ffi::OsStr::from_bytes(name));
+                writer.write_file(&path, &mut &b"x"[..], 1, &mode(0o644)).expect("writes");
+            }
+        });
+        let again = lab.unpack_bytes(None, &lab.layer(&state, &TimePolicy::Keep));
+        let found: Vec<_> =
+            lab.snapshotter.driver().changes(&again).expect("compares").into_iter().map(|change| change.path).collect();
+        let mut expected: Vec<_> = names.iter().map(|name| std::path::PathBuf::from(std::ffi::OsStr::from_bytes(name))).collect();
+        expected.sort();
+        assert_eq!(found, expected, "{}", lab.driver);
+    });
+}
+
+#[test]
+fn directories_of_a_thousand_levels() {
+    each(|lab| {
+        let deep = "d/".repeat(1000);
+        let state = lab.write(None, |writer| {
+            assert_eq!(writer.make_dirs(&Path::new("/").join(&deep), &mode(0o755)).expect("makes").len(), 1000);
+            put(writer, &format!("/{deep}x"), "X");
+            let longer = writer.make_dirs(&Path::new("/").join("d/".repeat(2100)), &mode(0o755)).expect_err("is too long");
+            assert_eq!(longer.raw_os_error(), Some(libc::ENAMETOOLONG));
+        });
+        let layer = lab.layer(&state, &TimePolicy::Keep);
+        let again = lab.unpack_bytes(Some(&lab.unpack(None, &["dir d 700"])), &layer);
+        assert_eq!(lab.layer(&again, &TimePolicy::Keep), layer, "{}", lab.driver);
+        let gone = lab.write(Some(&state), |writer| assert!(writer.remove(Path::new("/d")).expect("removes")));
+        assert_eq!(lab.changes(&gone), ["D d"], "{}", lab.driver);
+    });
+}
