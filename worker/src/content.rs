@@ -86,7 +86,10 @@ pub(crate) fn without_excluded(listing: Listing, exclude: Option<&Matcher>) -> L
 
 fn encode_path(to: &mut Encoder, tree: &Tree, path: &CopyPath, exclude: Option<&Matcher>, top: Top) -> Result<(), WorkError> {
     if path.parents {
-        return encode_kept(to, tree, &parents::find(tree, &path.path, path.wildcard, exclude)?);
+        let found = parents::find(tree, &path.path, path.wildcard, exclude)?;
+        to.tag(3);
+        to.u64(found.len() as u64);
+        return found.iter().try_for_each(|kept| encode_kept(to, tree, kept));
     }
     let found = find(tree, &path.path, path.wildcard, path.follow)?;
     to.u64(found.len() as u64);
@@ -98,7 +101,6 @@ fn encode_path(to: &mut Encoder, tree: &Tree, path: &CopyPath, exclude: Option<&
 
 /// With `--parents`, names and metadata of the directories on the way are part of what is copied.
 fn encode_kept(to: &mut Encoder, tree: &Tree, kept: &Kept) -> Result<(), WorkError> {
-    to.tag(3);
     let entries: Vec<WalkEntry> = kept.entries.iter().map(|kept| kept.entry.clone()).collect();
     let bodies = bodies(tree, &kept.base, &entries)?;
     to.u64(entries.len() as u64);

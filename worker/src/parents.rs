@@ -11,7 +11,7 @@ use rbuild_fs::ignore::{Line, Matcher};
 use rbuild_fs::{Kind, Stat, WalkEntry, glob};
 
 use crate::WorkError;
-use crate::select::missing;
+use crate::select::{self, missing};
 use crate::tree::Tree;
 
 /// What one source argument names.
@@ -31,37 +31,53 @@ pub(crate) struct KeptEntry {
     pub(crate) on_the_way: bool,
 }
 
-/// Finds what a source names: `/before/./after`, or `/path` that is kept whole. What is before the pivot, and a path without
-/// wildcards, must exist.
-pub(crate) fn find(tree: &Tree, path: &str, wildcard: bool, exclude: Option<&Matcher>) -> Result<Kept, WorkError> {
+/// Finds what a source names: `/before/./after`, or `/path` that is kept whole; one [`Kept`] for each directory before the pivot. What
+/// has no wildcard must exist.
+pub(crate) fn find(tree: &Tree, path: &str, wildcard: bool, exclude: Option<&Matcher>) -> Result<Vec<Kept>, WorkError> {
     let (before, after, pivot) = match path.split_once("/./") {
-        Some((before, after)) => (before, after, true),
-        None => ("", path, false),
+        Some((before, after)) => (before, after.trim_matches('/'), true),
+        None => ("", path.trim_matches('/'), false),
     };
-    let after = after.trim_matches('/');
-    let not_found = |path: &str| missing(tree, path);
     let before = format!("/{}", before.trim_start_matches('/'));
-    let found = tree.resolve(Path::new(&before), true)?.filter(|(_, stat)| stat.kind == Kind::Dir);
-    let (base, stat) = found.ok_or_else(|| not_found(&before))?;
-    let (literal, pattern) = split(after, wildcard);
-    let Some(mut on_the_way) = literal_part(tree, &base, &literal)? else {
-        return if wildcard {
-            Ok(Kept { base, top: None, entries: Vec::new() })
-        } else {
-            Err(not_found(&format!("{}/{after}", before.trim_end_matches('/'))))
+    let has_time = pivot || after.is_empty();
+    let mut found = Vec::new();
+    for base in select::find(tree, &before, wildcard && glob::has_meta(&before), true)? {
+        if base.stat.kind != Kind::Dir {
+            continue;
+        }
+        let entries = match below(tree, &base.path, after, wildcard, exclude)? {
+            Some(entries) => entries,
+            None if wildcard => Vec::new(),
+            None => return Err(missing(tree, &format!("{}/{after}", before.trim_end_matches('/')))),
         };
-    };
-    let mut entries = Vec::new();
+        let top = (has_time && (after.is_empty() || !entries.is_empty())).then_some(base.stat.mtime);
+        found.push(Kept { base: base.path, top, entries });
+    }
+    if found.is_empty() && !wildcard {
+        return Err(missing(tree, &format!("{}/{after}", before.trim_end_matches('/'))));
+    }
+    Ok(found)
+}
+
+/// What `after` names below a directory; `None` when a name without wildcards is not there.
+fn below(
+    tree: &Tree,
+    base: &Path,
+    after: &str,
+    wildcard: bool,
+    exclude: Option<&Matcher>,
+) -> Result<Option<Vec<KeptEntry>>, WorkError> {
+    let (literal, pattern) = split(after, wildcard && (glob::has_meta(after) || after.contains('\\')));
+    let Some(mut on_the_way) = literal_part(tree, base, &literal)? else { return Ok(None) };
+    let mut entries: Vec<(WalkEntry, bool)> = Vec::new();
+    let is_directory = on_the_way.last().is_none_or(|last| last.stat.kind == Kind::Dir);
+    let listed = if is_directory { list(tree, base, &literal)? } else { Vec::new() };
     if pattern.is_empty() {
         // The path itself was asked for, with all below it.
-        let own = on_the_way.pop();
-        let below =
-            if own.as_ref().is_none_or(|own| own.stat.kind == Kind::Dir) { list(tree, &base, &literal)? } else { Vec::new() };
-        entries.extend(own.into_iter().chain(below).map(|entry| (entry, true)));
-    } else if on_the_way.last().is_none_or(|last| last.stat.kind == Kind::Dir) {
-        let include = matcher(after)?;
+        entries.extend(on_the_way.pop().into_iter().chain(listed).map(|entry| (entry, true)));
+    } else {
+        let include = matcher(pattern)?;
         let mut matched = Inherited::new(&include);
-        let listed = list(tree, &base, &literal)?;
         entries.extend(listed.into_iter().map(|entry| {
             let is_match = matched.covers(&entry);
             (entry, is_match)
@@ -76,9 +92,7 @@ pub(crate) fn find(tree: &Tree, path: &str, wildcard: bool, exclude: Option<&Mat
             *wanted &= !excluded.covers(entry);
         }
     }
-    let entries = with_ways(on_the_way, entries);
-    let top = (pivot || after.is_empty()).then_some(stat.mtime);
-    Ok(Kept { base, top: top.filter(|_| after.is_empty() || !entries.is_empty()), entries })
+    Ok(Some(with_ways(on_the_way, entries)))
 }
 
 /// The names before the first wildcard, and whether a pattern follows (then it is not empty).

@@ -47,9 +47,10 @@ fn change(at: &ActionStep<'_>, copy: &Copy) -> Result<Change, WorkError> {
 fn copy_parents(at: &ActionStep<'_>, copy: &Copy, tree: &Tree, exclude: Option<&Matcher>) -> Result<(), WorkError> {
     let mut found = Vec::new();
     for source in &copy.sources {
-        found.push(parents::find(tree, &source.path, source.wildcard, exclude)?);
+        found.extend(parents::find(tree, &source.path, source.wildcard, exclude)?);
     }
-    if found.iter().all(|kept| kept.entries.is_empty() && kept.top.is_none()) {
+    // The destination is made even if a pattern matches nothing in a directory that is there, as BuildKit does.
+    if found.is_empty() {
         return Ok(());
     }
     let change = change(at, copy)?;
@@ -65,7 +66,7 @@ fn copy_parents(at: &ActionStep<'_>, copy: &Copy, tree: &Tree, exclude: Option<&
         for entry in &kept.entries {
             let path = &entry.entry.path;
             let (from, to) = (kept.base.join(path), target.path.join(path));
-            if !(entry.on_the_way && plan.has_directory(&to)) {
+            if !(entry.on_the_way && plan.has(&from, &to)) {
                 plan.add(from, to, parents::status(entry, at.time(copy.created)))?;
             }
         }

@@ -74,9 +74,9 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
-    /// Whether a directory goes there already.
-    pub(super) fn has_directory(&self, target: &Path) -> bool {
-        self.by_target.get(target.as_os_str()).is_some_and(|index| self.items[*index].stat.kind == Kind::Dir)
+    /// Whether this very source goes there already.
+    pub(super) fn has(&self, source: &Path, target: &Path) -> bool {
+        self.by_target.get(target.as_os_str()).is_some_and(|index| self.items[*index].source == source)
     }
 
     /// Says that the content of a directory goes to `target`, which exists: it gets the directory's time and nothing else (spec G-42).
