@@ -1,7 +1,7 @@
 //! The worker itself: hands each vertex to who performs it, on threads that may block.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rbuild_graph::{
@@ -188,18 +188,36 @@ impl Inner {
                     () = cancel.cancelled() => Err(WorkError::Cancelled),
                 }
             }
-            Output::Local(name) => self.copied(format!("context {name}"), output, cancel).await.map(Some),
-            Output::File(file) => self.copied(format!("file {} {}", file.name, file.blob), output, cancel).await.map(Some),
+            Output::Local(name) => self.copied(format!("context {name}"), "/", output, cancel).await.map(Some),
+            Output::File(file) => self.copied(format!("file {} {}", file.name, file.blob), "/", output, cancel).await.map(Some),
         }
     }
 
+    /// One path of a context, at its place in an otherwise empty state. `path` goes through no link.
+    pub(crate) async fn part(
+        self: &Arc<Inner>,
+        output: &Output,
+        path: &Path,
+        cancel: &CancellationToken,
+    ) -> Result<Snapshot, WorkError> {
+        let path = path.to_string_lossy();
+        self.copied(format!("{path} of {output:?}"), &path, output, cancel).await
+    }
+
     /// A context or a download as a snapshot of its own, made once in a build.
-    async fn copied(self: &Arc<Inner>, name: String, output: &Output, cancel: &CancellationToken) -> Result<Snapshot, WorkError> {
+    async fn copied(
+        self: &Arc<Inner>,
+        name: String,
+        path: &str,
+        output: &Output,
+        cancel: &CancellationToken,
+    ) -> Result<Snapshot, WorkError> {
         let cell = Arc::clone(lock(&self.copies).entry(name.clone()).or_default());
         let made = cell.get_or_try_init(|| async {
             let tree = Box::pin(self.tree(output, cancel)).await?;
             let (inner, cancel) = (Arc::clone(self), cancel.clone());
-            let copies = move || inner.run_file_op(&copy_all(), &[FileInput { base: None, tree }], &name, &cancel);
+            let op = copy_kept(path);
+            let copies = move || inner.run_file_op(&op, &[FileInput { base: None, tree }], &name, &cancel);
             let copied = blocking(copies).await?;
             copied.into_iter().next().ok_or_else(|| WorkError::Internal("a copy has no output".to_owned()))
         });
@@ -330,16 +348,16 @@ fn noted_selector(selection: &Selection, top: Top) -> [u8; 32] {
     to.finish()
 }
 
-/// Everything into the empty file system.
-fn copy_all() -> FileOp {
+/// A path with all below it into the empty file system, where it was.
+fn copy_kept(path: &str) -> FileOp {
     let copy = Copy {
         from: ActionInput::Input(InputIndex(0)),
-        sources: vec![CopySource { path: "/".to_owned(), wildcard: false, written: "/".to_owned() }],
+        sources: vec![CopySource { path: path.to_owned(), wildcard: false, written: path.to_owned() }],
         target: "/".to_owned(),
         owner: None,
         chmod: None,
         archive: Archive::Keep,
-        parents: false,
+        parents: true,
         exclude: Vec::new(),
         created: Timestamp::Now,
     };

@@ -79,7 +79,7 @@ pub(crate) struct BuildArgs {
     /// What RUN may ask for: network.host, security.insecure (repeatable)
     #[arg(long, value_name = "ENTITLEMENT", value_delimiter = ',')]
     pub(crate) allow: Vec<String>,
-    /// Secret for RUN --mount=type=secret (not supported yet)
+    /// Secret for RUN --mount=type=secret: `id=ID,src=FILE` or `id=ID,env=NAME` (repeatable)
     #[arg(long, value_name = "SECRET")]
     pub(crate) secret: Vec<String>,
     /// SSH agent for RUN --mount=type=ssh (not supported yet)

@@ -12,6 +12,7 @@ use rbuild_oci::{Platform, Reference};
 use super::context::ContextWord;
 use super::contexts;
 use super::inputs::Inputs;
+use super::secrets::{self, Secret};
 use crate::args::BuildArgs;
 use crate::output::{self, Surroundings};
 use crate::progress::Kind;
@@ -32,6 +33,7 @@ pub(crate) struct Plan {
     parallelism: usize,
     log_budget: Option<u64>,
     paranoid: bool,
+    secrets: Vec<Secret>,
 }
 
 impl Plan {
@@ -62,6 +64,7 @@ impl Plan {
             parallelism: parallelism(typed.jobs),
             log_budget: log_budget(&typed.log_limit)?,
             paranoid: typed.paranoid,
+            secrets: secrets::parse_all(&typed.secret)?,
         })
     }
 
@@ -94,7 +97,7 @@ impl Plan {
             parallelism: self.parallelism,
             log_budget: self.log_budget,
             paranoid: self.paranoid,
-            secrets: BTreeMap::new(),
+            secrets: secrets::read_all(&self.secrets, environment::secret)?,
         })
     }
 }
@@ -104,7 +107,6 @@ fn refuse_what_is_to_come(typed: &BuildArgs) -> Result<()> {
     let off = |value: &Option<String>| value.as_deref().is_none_or(|value| crate::args::go_bool(value) == Ok(false));
     for (given, flag) in [
         (typed.push, "--push"),
-        (!typed.secret.is_empty(), "--secret"),
         (!typed.ssh.is_empty(), "--ssh"),
         (!typed.cache_from.is_empty(), "--cache-from"),
         (!typed.cache_to.is_empty(), "--cache-to"),
@@ -305,7 +307,7 @@ mod tests {
     fn contradictions_and_what_is_to_come_are_refused() {
         for (words, message) in [
             (&["--push"][..], "--push is not supported yet"),
-            (&["--secret", "id=x"], "--secret is not supported yet"),
+            (&["--secret", "src=x"], "invalid --secret `src=x`"),
             (&["--ssh", "default"], "--ssh is not supported yet"),
             (&["--cache-to", "type=inline"], "--cache-to is not supported yet"),
             (&["--provenance=max"], "--provenance is not supported yet"),
