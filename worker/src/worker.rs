@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rbuild_graph::{
-    ActionInput, Archive, Copy, CopySource, Encoder, FileAction, FileActionKind, FileOp, InputIndex, Op, OutputIndex, Selection,
-    SourceOp, Timestamp, Vertex,
+    ActionInput, Archive, Copy, CopySource, Encoder, FileAction, FileActionKind, FileOp, InputIndex, MergeOp, Op, OutputIndex,
+    Selection, SourceOp, Timestamp, Vertex,
 };
 use rbuild_oci::Digest;
 use rbuild_snapshotter::{Snapshot, Snapshotter};
@@ -116,7 +116,7 @@ impl Worker for LocalWorker {
             Op::Source(SourceOp::Git(_)) => Err(WorkError::NotSupported("a git source".to_owned())),
             Op::Exec(op) => exec::run(&self.inner, op, &inputs, step).await,
             Op::File(op) => self.inner.file(op.clone(), inputs, step).await,
-            Op::Merge(_) => Err(WorkError::NotSupported("merging file systems".to_owned())),
+            Op::Merge(MergeOp { inputs: order }) => self.inner.merge(order, &inputs, step).await.map(|output| vec![output]),
             Op::Diff(_) => Err(WorkError::NotSupported("the difference of file systems".to_owned())),
         }
     }
@@ -243,6 +243,24 @@ impl Inner {
         let (inner, name, cancel) = (Arc::clone(self), step.meta.name.clone(), step.cancel.clone());
         let outputs = blocking(move || inner.run_file_op(&op, &offered, &name, &cancel)).await?;
         Ok(outputs.into_iter().map(Output::Snapshot).collect())
+    }
+
+    /// Lays the inputs over each other, the lowest first.
+    async fn merge(self: &Arc<Inner>, order: &[InputIndex], inputs: &[Output], step: &StepContext) -> Result<Output, WorkError> {
+        let mut merged: Option<Snapshot> = None;
+        for index in order {
+            let input = usize::try_from(index.0).ok().and_then(|position| inputs.get(position));
+            let layer = self.snapshot(input.ok_or(WorkError::UnknownInput(*index))?, &step.cancel).await?;
+            merged = match (merged, layer) {
+                (Some(base), Some(layer)) => {
+                    let (inner, name, cancel) = (Arc::clone(self), step.meta.name.clone(), step.cancel.clone());
+                    let link = move || file::link(&inner.options.snapshotter, &base, &layer, &name, &cancel);
+                    Some(blocking(link).await?)
+                }
+                (base, layer) => layer.or(base),
+            };
+        }
+        Ok(merged.map_or(Output::Scratch, Output::Snapshot))
     }
 
     fn run_file_op(

@@ -286,9 +286,25 @@ fn g30_comments_go_inside_continuations_and_stay_in_heredocs() {
 }
 
 #[test]
-fn g31_a_link_with_a_mode_is_no_link() {
-    assert!(case("FROM scratch\nCOPY --link --chmod=644 a /").lower().is_ok());
-    assert!(case("FROM scratch\nCOPY --link a /").bad().contains("not supported yet"));
+fn g31_a_link_is_a_layer_of_its_own_also_with_a_mode() {
+    let check = |text: &str, linked: bool| {
+        let lowered = case(&format!("FROM busybox\n{text}")).good();
+        let merges = lowered.graph.iter().filter(|(_, vertex, _)| matches!(vertex.op, Op::Merge(_))).count();
+        assert_eq!(merges, usize::from(linked), "{text}");
+        for (_, vertex, _) in lowered.graph.iter() {
+            if let Op::File(file) = &vertex.op {
+                assert_eq!(file.actions[0].base == rbuild_graph::ActionInput::Scratch, linked, "{text}");
+            }
+        }
+    };
+    check("COPY --link a /", true);
+    check("COPY --link --chmod=644 --chown=1:2 a b /", true);
+    check("ADD --link a /", true);
+    check("COPY --link=false a /", false);
+    check("COPY --link --chown=app a /", false);
+    check("COPY --link --chown=1:app a /", false);
+    let lowered = case("FROM scratch\nCOPY --link a /").good();
+    assert!(lowered.graph.iter().all(|(_, vertex, _)| !matches!(vertex.op, Op::Merge(_))));
 }
 
 #[test]
