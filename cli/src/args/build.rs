@@ -67,7 +67,7 @@ pub(crate) struct BuildArgs {
     /// Further context: a directory, oci-layout://DIR[:TAG|@DIGEST] or docker-image://REFERENCE (repeatable)
     #[arg(long, value_name = "NAME=CONTEXT")]
     pub(crate) build_context: Vec<String>,
-    /// Platform of the image; for now this machine's
+    /// Platform of the image; RUN works on this machine's only
     #[arg(long, value_name = "OS/ARCH")]
     pub(crate) platform: Vec<String>,
     /// Size of /dev/shm in RUN

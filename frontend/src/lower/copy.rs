@@ -2,7 +2,7 @@
 
 use rbuild_graph::{
     ActionInput, Archive, Chmod, Copy, CopySource, Edge, FileAction, FileActionKind, FileOp, InputIndex, MergeOp, Op,
-    OutputIndex, Owner, UserName, Vertex,
+    OutputIndex, Owner, UserName, Vertex, VertexMeta,
 };
 
 use super::copy_source::{self, Place};
@@ -71,18 +71,18 @@ impl Builder<'_, '_> {
         let text = names::shown(&instruction.code, Lexer::new(self.lowerer.file.directives.escape), &self.state.env);
         let meta = self.meta(&text, instruction, true);
         let platform = self.state.platform.clone();
+        let link_meta = VertexMeta { name: format!("LINK {}", meta.name), ..meta.clone() };
         let mut edge = self.lowerer.add(Vertex { op: Op::File(FileOp { actions }), inputs, platform }, meta);
         if let Some(base) = self.state.edge.filter(|_| is_linked) {
-            edge = self.link(base, edge, &text, instruction);
+            edge = self.link(base, edge, link_meta);
         }
         self.state.edge = Some(edge);
         self.commit(history(&filled, transfer, is_add), Some(edge));
     }
 
     /// Lays what was copied to the empty file system on the stage's state.
-    fn link(&mut self, base: Edge, layer: Edge, text: &str, instruction: &Instruction) -> Edge {
+    fn link(&mut self, base: Edge, layer: Edge, meta: VertexMeta) -> Edge {
         let op = Op::Merge(MergeOp { inputs: vec![InputIndex(0), InputIndex(1)] });
-        let meta = self.meta(&format!("LINK {text}"), instruction, true);
         let platform = self.state.platform.clone();
         self.lowerer.add(Vertex { op, inputs: vec![base, layer], platform }, meta)
     }

@@ -322,6 +322,16 @@ fn g35_parents_keep_the_pivot() {
 }
 
 #[test]
+fn g27_steps_of_other_platforms_need_no_processor() {
+    let foreign = |text: &str| case(text).with(|options| options.target_platform = "darwin/ppc64le".parse().unwrap());
+    let lowered =
+        foreign("FROM --platform=$BUILDPLATFORM busybox AS build\nRUN true\nFROM scratch\nCOPY --from=build /x .").good();
+    let platforms: Vec<String> = lowered.graph.iter().map(|(_, vertex, _)| vertex.platform.to_string()).collect();
+    assert_eq!(platforms.iter().filter(|platform| *platform == "darwin/ppc64le").count(), 1, "{platforms:?}");
+    assert!(foreign("FROM scratch\nRUN true").bad().contains("RUN for darwin/ppc64le"));
+}
+
+#[test]
 fn g38_sources_stay_below_the_root() {
     let lowered = case("FROM scratch\nCOPY ../../x /a/../b").good();
     let copies: Vec<String> = lowered
