@@ -67,7 +67,7 @@ pub(crate) struct BuildArgs {
     /// Further context: a directory, oci-layout://DIR[:TAG|@DIGEST] or docker-image://REFERENCE (repeatable)
     #[arg(long, value_name = "NAME=CONTEXT")]
     pub(crate) build_context: Vec<String>,
-    /// Platform of the image; for now this machine's
+    /// Platform of the image; RUN works on this machine's only
     #[arg(long, value_name = "OS/ARCH")]
     pub(crate) platform: Vec<String>,
     /// Size of /dev/shm in RUN
@@ -79,7 +79,7 @@ pub(crate) struct BuildArgs {
     /// What RUN may ask for: network.host, security.insecure (repeatable)
     #[arg(long, value_name = "ENTITLEMENT", value_delimiter = ',')]
     pub(crate) allow: Vec<String>,
-    /// Secret for RUN --mount=type=secret (not supported yet)
+    /// Secret for RUN --mount=type=secret: `id=ID,src=FILE` or `id=ID,env=NAME` (repeatable)
     #[arg(long, value_name = "SECRET")]
     pub(crate) secret: Vec<String>,
     /// SSH agent for RUN --mount=type=ssh (not supported yet)

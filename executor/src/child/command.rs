@@ -157,6 +157,10 @@ fn mount_bind(tree: &mut Tree, bind: WireBind, luggage: &mut Luggage, devices: b
     let target = PathBuf::from(target);
     let mount = match source {
         WireSource::Mount(mount) => mounts::detached(mount, luggage)?,
+        WireSource::Part { mount, path } => {
+            let whole = mounts::detached(mount, luggage)?;
+            tree.part(whole.as_fd(), &PathBuf::from(path))?
+        }
         WireSource::Path(path) => mounts::host_path(&PathBuf::from(path))?,
         WireSource::Tmpfs { size, mode } => Filesystem::tmpfs(size, mode).private_mount()?,
         WireSource::File { offset, length, mode, uid, gid } => {

@@ -74,6 +74,11 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
+    /// Whether this very source goes there already.
+    pub(super) fn has(&self, source: &Path, target: &Path) -> bool {
+        self.by_target.get(target.as_os_str()).is_some_and(|index| self.items[*index].source == source)
+    }
+
     /// Says that the content of a directory goes to `target`, which exists: it gets the directory's time and nothing else (spec G-42).
     pub(super) fn add_top(&mut self, target: PathBuf, time: (i64, u32)) {
         self.tops.push((target, time));

@@ -11,5 +11,7 @@ mod http;
 mod ignore;
 mod image;
 mod keys;
+mod link;
 mod make;
 mod memo;
+mod parents;
