@@ -89,7 +89,12 @@ impl Worker for LocalWorker {
         };
         let tree = self.inner.tree(output, &step.cancel).await?;
         let inner = Arc::clone(&self.inner);
-        blocking(move || inner.content_key(&tree, &selection, top)).await.map(ContentKey)
+        // Hashing that nobody waits for any more ends by itself, and what it learns is kept.
+        tokio::select! {
+            biased;
+            () = step.cancel.cancelled() => Err(WorkError::Cancelled),
+            key = blocking(move || inner.content_key(&tree, &selection, top)) => key.map(ContentKey),
+        }
     }
 
     async fn execute(&self, vertex: &Vertex, inputs: Vec<Output>, step: &StepContext) -> Result<Vec<Output>, WorkError> {

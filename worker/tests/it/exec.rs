@@ -76,9 +76,9 @@ fn changes_become_the_output() {
         assert!(read(&bench, &base, "/etc/passwd").is_some(), "the base is untouched");
         let logged = |wanted: LogStream| -> String {
             let events = bench.events.0.lock().unwrap();
-            let bytes = events.iter().filter_map(|event| match event {
-                Event::Log { stream, bytes, .. } if *stream == wanted => Some(bytes.clone()),
-                _ => None,
+            let bytes = events.iter().filter_map(|event| {
+                let Event::Log { stream, bytes, .. } = event else { return None };
+                (*stream == wanted).then(|| bytes.clone())
             });
             String::from_utf8(bytes.flatten().collect()).unwrap()
         };
@@ -124,10 +124,8 @@ fn failures() {
     );
     check(&ExecOp { args: vec!["nope".to_owned()], ..shell("") }, "could not run \"nope\"");
     check(&ExecOp { user: "nobody".to_owned(), ..shell("") }, "could not run \"/bin/sh -c \"");
-    match run(&bench, &base, &shell("exit 42")).unwrap_err() {
-        WorkError::Process { code, oom, .. } => assert_eq!((code, oom), (Some(42), false)),
-        other => panic!("{other}"),
-    }
+    let error = run(&bench, &base, &shell("exit 42")).unwrap_err();
+    assert!(matches!(&error, WorkError::Process { code: Some(42), oom: false, .. }), "{error}");
 }
 
 #[test]

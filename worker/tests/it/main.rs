@@ -1,4 +1,5 @@
 //! The worker against real file systems, kernels and servers.
+#![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
 mod support;
 
