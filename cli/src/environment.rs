@@ -9,6 +9,11 @@ pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
+/// A variable of any name, for `--secret id=ID,env=NAME`: its bytes, whatever they are.
+pub(crate) fn secret(name: &str) -> Option<Vec<u8>> {
+    std::env::var_os(name).map(std::os::unix::ffi::OsStringExt::into_vec)
+}
+
 /// `RBUILD_ROOT`.
 pub(crate) fn root() -> Option<PathBuf> {
     set("RBUILD_ROOT").map(PathBuf::from)

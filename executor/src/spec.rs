@@ -56,6 +56,13 @@ pub struct BindMount {
 pub enum BindSource {
     /// A mount that somebody prepared.
     Mount(MountSource),
+    /// A file or directory of such a mount.
+    Part {
+        /// The mount.
+        mount: MountSource,
+        /// Beneath its root; links are followed inside it.
+        path: PathBuf,
+    },
     /// An absolute host path, with the mounts below it.
     Path(PathBuf),
     /// A new, empty memory file system (nosuid, nodev, noexec).

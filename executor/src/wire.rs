@@ -120,6 +120,10 @@ pub(crate) struct WireBind {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum WireSource {
     Mount(WireMount),
+    Part {
+        mount: WireMount,
+        path: PathBytes,
+    },
     Path(PathBytes),
     Tmpfs {
         size: Option<u64>,
@@ -306,6 +310,7 @@ fn to_wire_bind(mount: BindMount, luggage: &mut Luggage) -> WireBind {
     let BindMount { source, target, readonly } = mount;
     let source = match source {
         BindSource::Mount(mount) => WireSource::Mount(to_wire_mount(mount, luggage)),
+        BindSource::Part { mount, path } => WireSource::Part { mount: to_wire_mount(mount, luggage), path: path.into() },
         BindSource::Path(path) => WireSource::Path(path.into()),
         BindSource::Tmpfs { size, mode } => WireSource::Tmpfs { size, mode },
         BindSource::File { content, mode, uid, gid } => {

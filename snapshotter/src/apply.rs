@@ -26,6 +26,8 @@ const OPAQUE_MARKER: &[u8] = b".wh..wh..opq";
 /// Names of aufs's own files, which mean nothing to others.
 const META_PREFIX: &[u8] = b".wh..wh.";
 
+/// Directories that are known by name, and so kept open.
+const PLACES: usize = 32;
 /// Bytes that are read at once.
 const BUFFER: usize = 256 * 1024;
 
@@ -52,7 +54,7 @@ pub(crate) fn apply(writer: &SnapshotWriter, on_parent: bool, tar: &mut dyn Read
 struct Layer<'a> {
     writer: &'a SnapshotWriter,
     /// Directories by their names in the tar.
-    places: HashMap<PathBuf, Arc<Dir>>,
+    places: HashMap<OsString, Arc<Dir>>,
     /// What each touched directory's time will be in the end.
     times: HashMap<PathBuf, (i64, u32)>,
     /// In a whole tree over a parent's copy: what this layer wrote, with its directories. (An upper directory has nothing else anyway.)
@@ -79,7 +81,7 @@ impl Layer<'_> {
         match bytes.strip_prefix(WHITEOUT_PREFIX) {
             Some(_) if bytes == OPAQUE_MARKER => self.opaque(above).map_err(on("hide the parents' entries of", above)),
             Some(_) if bytes.starts_with(META_PREFIX) => Ok(()),
-            Some(hidden) if matches!(hidden, b"" | b"." | b"..") => Err(SnapshotError::Reserved(path)),
+            Some(b"" | b"." | b"..") => Err(SnapshotError::Reserved(path)),
             Some(hidden) => {
                 self.whiteout(above, OsStr::from_bytes(hidden)).map_err(on("delete", &above.join(OsStr::from_bytes(hidden))))
             }
@@ -201,10 +203,48 @@ impl Layer<'_> {
 
     /// The writable directory that a name in the tar means, with what is missing on the way.
     fn directory(&mut self, path: &Path) -> io::Result<Arc<Dir>> {
-        if let Some(known) = self.places.get(path) {
-            return Ok(Arc::clone(known));
+        let mut unknown: Vec<&Path> = Vec::new();
+        let mut dir = None;
+        for ancestor in path.ancestors() {
+            if let Some(known) = (unknown.len() < PLACES).then(|| self.places.get(ancestor.as_os_str())).flatten() {
+                dir = Some(Arc::clone(known));
+                break;
+            }
+            unknown.push(ancestor);
         }
-        let resolved = self.writer.resolve_relative(path, true)?;
+        while let Some(path) = unknown.pop() {
+            let found = match (&dir, path.file_name()) {
+                (Some(above), Some(name)) => self.directory_in(&Arc::clone(above), name)?,
+                _ => self.touch_existing(Path::new(""))?,
+            };
+            if unknown.len() < PLACES {
+                self.remember(path, &found);
+            }
+            dir = Some(found);
+        }
+        dir.ok_or_else(|| errno(libc::ENOENT))
+    }
+
+    fn remember(&mut self, path: &Path, dir: &Arc<Dir>) {
+        if self.places.len() >= PLACES {
+            self.places.clear();
+        }
+        self.places.insert(path.as_os_str().to_os_string(), Arc::clone(dir));
+    }
+
+    fn directory_in(&mut self, above: &Dir, name: &OsStr) -> io::Result<Arc<Dir>> {
+        let path = above.path.join(name);
+        match self.writer.dirs.entry(above, name)?.map(|found| found.stat().kind) {
+            None => self.imply(&path),
+            Some(Kind::Dir) => self.touch_existing(&path),
+            Some(Kind::Symlink) => self.directory_behind(&path),
+            Some(Kind::File | Kind::CharDevice | Kind::BlockDevice | Kind::Fifo | Kind::Socket) => Err(errno(libc::ENOTDIR)),
+        }
+    }
+
+    /// A link may lead to what does not exist yet.
+    fn directory_behind(&mut self, link: &Path) -> io::Result<Arc<Dir>> {
+        let resolved = self.writer.resolve_relative(link, true)?;
         let mut missing = Vec::new();
         for ancestor in resolved.ancestors() {
             match self.writer.dirs.lookup(ancestor)? {
@@ -212,15 +252,19 @@ impl Layer<'_> {
                 None => missing.push(ancestor),
             }
         }
-        for implied in missing.into_iter().rev() {
-            self.touch_existing(implied.parent().unwrap_or(Path::new("")))?;
-            let attrs = Attrs { mode: 0o755, uid: 0, gid: 0, mtime: Some((0, 0)), xattrs: Vec::new() };
-            self.writer.make_dir_at(implied, &attrs)?;
-            self.note_written(implied);
+        while let Some(implied) = missing.pop() {
+            self.imply(implied)?;
         }
-        let dir = self.touch_existing(&resolved)?;
-        self.places.insert(path.to_path_buf(), Arc::clone(&dir));
-        Ok(dir)
+        self.touch_existing(&resolved)
+    }
+
+    /// Makes a directory that nobody describes.
+    fn imply(&mut self, path: &Path) -> io::Result<Arc<Dir>> {
+        self.touch_existing(path.parent().unwrap_or(Path::new("")))?;
+        let attrs = Attrs { mode: 0o755, uid: 0, gid: 0, mtime: Some((0, 0)), xattrs: Vec::new() };
+        self.writer.make_dir_at(path, &attrs)?;
+        self.note_written(path);
+        self.touch_existing(path)
     }
 
     /// Notes a directory's time before anything in it changes.
@@ -348,7 +392,10 @@ impl Layer<'_> {
     }
 
     fn restore_times(&self) -> Result<()> {
-        for (path, time) in &self.times {
+        // In this order, a directory's parent was looked up shortly before.
+        let mut times: Vec<_> = self.times.iter().collect();
+        times.sort_unstable();
+        for (path, time) in times {
             let dir = self.writer.dirs.lookup(path).map_err(on("find the directory", path))?;
             if let Some(upper) = dir.as_ref().and_then(|dir| dir.upper()) {
                 inode::set_mtime(upper, *time).map_err(on("set the times of", path))?;

@@ -7,14 +7,15 @@
 //! Unchanged means, as in containerd (spec G-67): same type, mode, owner, device number and layer-worthy attributes; for what is not a directory
 //! also same size and time, and same content when the time has no nanoseconds (a tar's whole seconds prove nothing).
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
-use rbuild_fs::{Kind, Stat, place};
+use rbuild_fs::{Enter, Kind, Root, Stat, place};
 
 use crate::error::{Result, on};
 use crate::xattrs::{self, Flavour};
@@ -52,8 +53,8 @@ struct Linked {
     path: PathBuf,
     ino: u64,
     changed: bool,
-    /// The parents have further names of it.
-    linked_below: bool,
+    /// What the parents have there, if that has several names too.
+    below: Option<u64>,
 }
 
 #[derive(Default)]
@@ -80,10 +81,29 @@ impl Diff<'_> {
             }
         }
         let mut changes = total.changes;
-        add_siblings(&mut changes, total.linked);
+        self.add_siblings(&mut changes, total.linked)?;
         add_parents(&mut changes);
         changes.par_sort_unstable_by(|a, b| a.path.cmp(&b.path));
         Ok(changes)
+    }
+
+    /// An unchanged name of an inode that also has a changed one is listed, or the link between them would be lost (spec G-66). Where the
+    /// parents have further names of it, it is not: its link with those would be lost instead, and BuildKit keeps those.
+    fn add_siblings(&self, changes: &mut Vec<Change>, linked: Vec<Linked>) -> Result<()> {
+        let changed: HashSet<u64> = linked.iter().filter(|linked| linked.changed).map(|linked| linked.ino).collect();
+        let siblings: Vec<Linked> =
+            linked.into_iter().filter(|linked| !linked.changed && changed.contains(&linked.ino)).collect();
+        let names = match self.lower {
+            Some(lower) if siblings.iter().any(|linked| linked.below.is_some()) => {
+                count_names(lower, &siblings.iter().filter_map(|linked| linked.below).collect())
+                    .map_err(on("look for links of", Path::new("/")))?
+            }
+            Some(_) | None => HashMap::new(),
+        };
+        let is_linked_below = |linked: &Linked| linked.below.and_then(|ino| names.get(&ino)).is_some_and(|names| *names > 1);
+        let listed = siblings.into_iter().filter(|linked| !is_linked_below(linked));
+        changes.extend(listed.map(|linked| Change { path: linked.path, kind: ChangeKind::Modified }));
+        Ok(())
     }
 
     fn directory(&self, job: &Job) -> io::Result<Outcome> {
@@ -164,9 +184,8 @@ impl Visit<'_> {
             let both = below.as_ref().is_some_and(|below| below.kind == Kind::Dir);
             self.found.jobs.push(Job { path: self.job.path.join(name), both, exhaustive: self.exhaustive });
         } else if stat.nlink > 1 {
-            let linked_below = below.is_some_and(|below| below.nlink > 1);
-            let path = self.job.path.join(name);
-            self.found.linked.push(Linked { path, ino: stat.ino, changed: changed.is_some(), linked_below });
+            let below = below.filter(|below| below.nlink > 1).map(|below| below.ino);
+            self.found.linked.push(Linked { path: self.job.path.join(name), ino: stat.ino, changed: changed.is_some(), below });
         }
         Ok(true)
     }
@@ -196,6 +215,18 @@ impl Visit<'_> {
         }
         has_same_content(upper.kind, name, self.upper, parents)
     }
+}
+
+/// How many names a tree has of each of these inodes. An overlay's link counts do not tell: they include what upper layers deleted.
+fn count_names(tree: BorrowedFd<'_>, inodes: &HashSet<u64>) -> io::Result<HashMap<u64, usize>> {
+    let names = Mutex::new(HashMap::new());
+    rbuild_fs::walk(&Root::from_fd(at::open_beneath(tree, Path::new(""))?), Path::new(""), &|_, stat| {
+        if stat.kind != Kind::Dir && stat.nlink > 1 && inodes.contains(&stat.ino) {
+            *names.lock().unwrap_or_else(PoisonError::into_inner).entry(stat.ino).or_default() += 1;
+        }
+        Enter::Through
+    })?;
+    Ok(names.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
 fn has_same_content(kind: Kind, name: &OsStr, upper: BorrowedFd<'_>, lower: BorrowedFd<'_>) -> io::Result<bool> {
@@ -235,14 +266,6 @@ fn read_full(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
         }
     }
     Ok(filled)
-}
-
-/// An unchanged name of an inode that also has a changed one is listed, or the link between them would be lost (spec G-66). Where the
-/// parents have further names of it, it is not: its link with those would be lost instead, and BuildKit keeps those.
-fn add_siblings(changes: &mut Vec<Change>, linked: Vec<Linked>) {
-    let changed: HashSet<u64> = linked.iter().filter(|linked| linked.changed).map(|linked| linked.ino).collect();
-    let siblings = linked.into_iter().filter(|linked| !linked.changed && !linked.linked_below && changed.contains(&linked.ino));
-    changes.extend(siblings.map(|linked| Change { path: linked.path, kind: ChangeKind::Modified }));
 }
 
 fn add_parents(changes: &mut Vec<Change>) {

@@ -11,11 +11,15 @@ use rbuild_store::{Session, SnapshotId, Store};
 use crate::apply::apply;
 use crate::changes::{Diff, Form};
 use crate::copy::CopyDriver;
+use crate::error::on;
 use crate::layer::{self, Purpose};
 use crate::overlay::OverlayDriver;
 use crate::state::States;
 use crate::xattrs::Flavour;
-use crate::{ActiveSnapshot, DriverChoice, Result, Snapshot, SnapshotDriver, SnapshotError, TimePolicy, probe};
+use crate::{ActiveSnapshot, ChangeKind, DriverChoice, Result, Snapshot, SnapshotDriver, SnapshotError, TimePolicy, probe};
+
+/// The file beside a state's directory that says that its layer names no directory of the parent.
+const LINKED: &str = "linked";
 
 /// The front: a store, its driver, a session. Cheap to clone. All calls block.
 #[derive(Clone)]
@@ -97,12 +101,26 @@ impl Snapshotter {
         Ok(active)
     }
 
+    /// Commits a state that an independent layer was laid on: its layer names no directory that the parent has, so that it is the same on
+    /// every parent that has those directories, whatever their metadata.
+    ///
+    /// # Errors
+    /// As of a commit.
+    pub fn commit_linked(&self, active: ActiveSnapshot, description: &str) -> Result<Snapshot> {
+        let path = active.state_path().join(LINKED);
+        fs_err::write(&path, "").map_err(on("write", &path))?;
+        self.driver().commit(active, description)
+    }
+
     /// Writes the canonical layer tar of a snapshot's changes (spec G-64..G-67; PAX, sorted, times by policy).
     ///
     /// # Errors
     /// [`SnapshotError::Reserved`] for names that layers cannot have, [`SnapshotError::Output`] when `out` fails.
     pub fn write_layer(&self, snapshot: &Snapshot, times: &TimePolicy, out: &mut dyn Write) -> Result<()> {
-        let changes = self.driver().changes(snapshot)?;
+        let mut changes = self.driver().changes(snapshot)?;
+        if self.store().snapshot_dir(&snapshot.id).join(LINKED).exists() {
+            changes.retain(|change| change.kind != ChangeKind::Parent);
+        }
         let tree = self.inner.states.open_tree(&snapshot.id)?;
         layer::write(tree.as_fd(), &changes, Purpose::Layer, times, out)
     }

@@ -118,10 +118,12 @@ fn unpack_layer(
     diff_id: &DiffId,
     open: &OpenBlob<'_>,
 ) -> Result<Snapshot, UnpackError> {
-    let failed = |source: io::Error| match source.kind() {
-        io::ErrorKind::NotFound => UnpackError::MissingBlob(layer.digest.clone()),
-        #[allow(clippy::wildcard_enum_match_arm, reason = "a foreign enum")]
-        _ => UnpackError::Read { layer: layer.digest.clone(), source },
+    let failed = |source: io::Error| {
+        if source.kind() == io::ErrorKind::NotFound {
+            UnpackError::MissingBlob(layer.digest.clone())
+        } else {
+            UnpackError::Read { layer: layer.digest.clone(), source }
+        }
     };
     let raw = Arc::new(Mutex::new(Hashing {
         inner: open(layer).map_err(failed)?,
@@ -140,7 +142,7 @@ fn unpack_layer(
     let drained = if applied.is_ok() { io::copy(&mut tar, &mut io::sink()).map(drop) } else { Ok(()) };
     let Chunks { receiver, digester, .. } = tar;
     drop(receiver);
-    let decoded = decoding.join().unwrap_or_else(|_| Err(io::Error::other("the decoder panicked")));
+    let decoded = decoding.join().unwrap_or_else(|_panic| Err(io::Error::other("the decoder panicked")));
     let damaged = |source| UnpackError::Read { layer: layer.digest.clone(), source };
     let active = match (applied, decoded) {
         (Ok(active), Ok(())) => active,
@@ -186,7 +188,7 @@ fn decode(mut raw: Shared, to: &SyncSender<Vec<u8>>) -> io::Result<()> {
         if chunk.is_empty() {
             break;
         }
-        to.send(chunk).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
+        to.send(chunk).map_err(|_nobody_listens| io::Error::from(io::ErrorKind::BrokenPipe))?;
     }
     drop(decoder);
     io::copy(&mut raw, &mut io::sink()).map(drop)

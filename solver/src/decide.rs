@@ -121,6 +121,7 @@ impl Machine {
         for (input, unmatched) in self.nodes[vertex].inputs.iter_mut().zip(unmatched) {
             input.unmatched = unmatched;
         }
+        self.nodes[vertex].outputs[output].known = !matched.is_empty();
         if self.nodes[vertex].inputs.is_empty() {
             self.set_records(vertex, output, self.roots(vertex, position));
         } else if is_hit {
@@ -252,13 +253,15 @@ impl Machine {
         self.actions.push(Action::Execute(vertex));
     }
 
-    /// Names the outputs of an executed vertex. What was executed on purpose gets a record of its own.
+    /// Names the outputs of an executed vertex. What was executed although it was known gets a record of its own: on purpose, or because
+    /// its results are gone while contents still lead to its old record, which now need not be what it read.
     pub(crate) fn name_results(&mut self, vertex: usize, executed: &Executed) {
         let node = &self.nodes[vertex];
         if node.is_content_only() {
             return;
         }
-        let (renew, is_root) = (node.ignore_cache, node.inputs.is_empty());
+        let renew = node.ignore_cache || (node.outputs.iter().any(|output| output.known) && self.is_known_by_content(vertex));
+        let is_root = node.inputs.is_empty();
         for position in (0..).take(node.outputs.len()) {
             let output = position as usize;
             if is_root {
@@ -271,6 +274,12 @@ impl Machine {
                 self.set_records(vertex, output, vec![self.definition(vertex, position)]);
             }
         }
+    }
+
+    /// Whether a definition and a content may lead to the same record: not when the content is all there is.
+    fn is_known_by_content(&self, vertex: usize) -> bool {
+        let node = &self.nodes[vertex];
+        (0..node.inputs.len()).any(|input| node.by_content(input) && !self.nodes[node.inputs[input].vertex].is_content_only())
     }
 
     /// What an executed vertex is saved under: each output's first record, reached from all keys of all inputs.

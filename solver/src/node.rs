@@ -41,6 +41,7 @@ pub(crate) struct Input {
 
 /// One output of a vertex.
 #[derive(Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct Output {
     /// Whether a user in the graph or a target names it.
     pub(crate) needed: bool,
@@ -52,6 +53,8 @@ pub(crate) struct Output {
     pub(crate) records: Vec<RecordId>,
     /// Saved results of `records[0]`, the next to try last.
     pub(crate) results: Vec<ResultId>,
+    /// Whether `records` were made by an earlier solve, so that there are links to them already.
+    pub(crate) known: bool,
     /// Results that could not be loaded; a look-up may still see them.
     pub(crate) lost: Vec<ResultId>,
 }

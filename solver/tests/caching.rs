@@ -268,6 +268,32 @@ async fn keys_outlive_results() {
     assert_eq!(done, ["load more", "run context"]);
 }
 
+/// A stage whose file is copied, and a step above.
+fn copied_from(build: &mut Build, stage: &str) -> Edge {
+    let base = build.add("base", &[]);
+    let stage = build.add(stage, &[base]);
+    let copy = build.add("copy", &[base, stage]);
+    build.add("last", &[copy])
+}
+
+#[tokio::test]
+async fn a_content_does_not_lead_to_what_was_made_again_from_another() {
+    let lab = lab("");
+    let file = |value: &str| Behaviour { value: Some(value.into()), ..Behaviour::default() };
+    lab.world.behave("latest", file("v1"));
+    lab.world.behave("pinned", file("v1"));
+    assert_eq!(lab.run(|build| copied_from(build, "latest")).await.0, "last(copy(base(),v1))");
+
+    // Collected: the results are gone, what leads to them is still there. The same stage now gives another file.
+    lab.records.drop_results();
+    lab.world.behave("latest", file("v2"));
+    assert_eq!(lab.run(|build| copied_from(build, "latest")).await.0, "last(copy(base(),v2))");
+
+    assert_eq!(lab.run(|build| copied_from(build, "pinned")).await.0, "last(copy(base(),v1))");
+    let again = lab.run(|build| copied_from(build, "latest")).await;
+    assert_eq!(again, ("last(copy(base(),v2))".into(), vec!["load last".into()]));
+}
+
 #[tokio::test]
 async fn steps_with_one_key_run_once_in_a_solve() {
     let lab = lab("");

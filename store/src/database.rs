@@ -19,12 +19,12 @@ use crate::{Result, StoreError};
 
 /// Name of the file in the state directory.
 pub(crate) const FILE: &str = "db.sqlite";
-/// Version of the schema (`user_version`).
-const SCHEMA_VERSION: i64 = 1;
+/// Steps from each version of the schema (`user_version`) to the next, the first one from an empty file.
+const MIGRATIONS: [&str; 1] = [FIRST_SCHEMA];
 /// Connections for reading that are kept open.
 const KEPT_READERS: usize = 4;
 
-const SCHEMA: &str = "
+const FIRST_SCHEMA: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE blobs (
     digest TEXT PRIMARY KEY, size INTEGER NOT NULL, created INTEGER NOT NULL, used INTEGER NOT NULL, diff_id TEXT,
@@ -98,9 +98,7 @@ pub(crate) fn create(root: &Path) -> Result<Journal> {
     let mut connection = Connection::open_with_flags(&path, flags() | OpenFlags::SQLITE_OPEN_CREATE).step("be created")?;
     connection.busy_timeout(Duration::from_secs(30)).step("be configured")?;
     let journal = choose_journal(&connection)?;
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).step("begin")?;
-    migrate(&transaction)?;
-    transaction.commit().step("write its schema")?;
+    transact(&mut connection, "write its schema", migrate)?;
     Ok(journal)
 }
 
@@ -114,19 +112,19 @@ fn choose_journal(connection: &Connection) -> Result<Journal> {
     Ok(Journal::Truncate)
 }
 
-/// Brings the schema from the version it has to ours.
+/// Brings the schema from the version it has to ours. Another process may have done so meanwhile.
 fn migrate(transaction: &Transaction<'_>) -> Result<()> {
-    match version(transaction)? {
-        0 => {
-            transaction.execute_batch(SCHEMA).step("write its schema")?;
-            transaction.pragma_update(None, "user_version", SCHEMA_VERSION).step("write its version")
-        }
-        _ => Ok(()),
+    let found = version(transaction)?;
+    for (next, sql) in (1_u32..).zip(MIGRATIONS).skip(found) {
+        transaction.execute_batch(sql).step("write its schema")?;
+        transaction.pragma_update(None, "user_version", next).step("write its version")?;
     }
+    Ok(())
 }
 
-fn version(connection: &Connection) -> Result<i64> {
-    connection.query_row("PRAGMA user_version", [], |row| row.get(0)).step("read its version")
+fn version(connection: &Connection) -> Result<usize> {
+    let version: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).step("read its version")?;
+    Ok(version as usize)
 }
 
 fn flags() -> OpenFlags {
@@ -145,11 +143,14 @@ pub(crate) struct Database {
 impl Database {
     pub(crate) fn open(root: &Path, journal: Journal) -> Result<Database> {
         let path = root.join(FILE);
-        let connection = connect(&path, journal)?;
+        let mut connection = connect(&path, journal)?;
         let found = version(&connection)?;
-        if found != SCHEMA_VERSION {
-            let reason = format!("database version {found}, this rbuild knows {SCHEMA_VERSION}");
+        if found > MIGRATIONS.len() {
+            let reason = format!("database version {found}, this rbuild knows {}", MIGRATIONS.len());
             return Err(StoreError::UnknownFormat { path: root.to_owned(), reason });
+        }
+        if found < MIGRATIONS.len() {
+            transact(&mut connection, "be brought up to date", migrate)?;
         }
         Ok(Database { path, journal, writer: Mutex::new(connection), readers: Mutex::new(Vec::new()) })
     }

@@ -49,6 +49,17 @@ fn another_version_is_refused() {
 }
 
 #[test]
+fn a_database_of_a_later_version_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(dir.path()));
+    let database = rusqlite::Connection::open(dir.path().join("db.sqlite")).unwrap();
+    database.pragma_update(None, "user_version", 99).unwrap();
+    drop(database);
+    let error = Store::open(dir.path(), fixture::clock(), &|_| Ok("copy".to_owned())).unwrap_err();
+    assert!(error.to_string().ends_with("database version 99, this rbuild knows 1"), "{error}");
+}
+
+#[test]
 fn opening_never_makes_a_directory_when_told_so() {
     let dir = tempfile::tempdir().unwrap();
     let error = Store::open_existing(&dir.path().join("none"), fixture::clock()).unwrap_err();

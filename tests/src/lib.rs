@@ -1,5 +1,11 @@
 //! What the tests of the whole share: a state directory with base images, builds, file trees, peers, reported skips.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "tests take their set-up from the environment and say why they are skipped"
+)]
+
 mod peer;
 mod rbuild;
 mod skip;

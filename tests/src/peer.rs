@@ -61,9 +61,9 @@ impl Buildah {
     /// When buildah refuses the Dockerfile.
     #[track_caller]
     pub fn build_oci(&self, context: &Path, archive: &Path, args: &[&str]) {
-        let mut command = self.command(&["bud", "--pull-never", "--layers=false", "-t"]);
-        command.arg(format!("oci-archive:{}", archive.display())).args(args).arg(context);
-        check(&mut command);
+        let mut command = self.command(&["bud", "--quiet", "--pull-never", "--layers=false", "-t", "localhost/built"]);
+        check(command.args(args).arg(context));
+        check(self.command(&["push", "--quiet", "localhost/built"]).arg(format!("oci-archive:{}", archive.display())));
     }
 }
 

@@ -37,7 +37,7 @@ const CASES: &[Case] = &[
     case("run-chmod-chown", "FROM busybox\nRUN touch /f && chmod 4711 /f && chown 12:34 /f && mkdir -m 1777 /t"),
     case("run-links", "FROM busybox\nRUN echo x >/f && ln /f /g && ln -s f /s && ln -s /nowhere /dangling"),
     case("run-hard-link-to-base", "FROM busybox\nRUN ln /etc/passwd /passwd"),
-    case("run-fifo", "FROM busybox\nRUN mkfifo /pipe && mknod /null c 1 3"),
+    case("run-fifo", "FROM busybox\nRUN mkfifo /pipe"),
     case("run-rename-dir", "FROM busybox\nRUN mkdir /a && touch /a/1\nRUN mv /a /b"),
     case("run-replace-dir-by-file", "FROM busybox\nRUN mkdir /x && touch /x/1\nRUN rm -r /x && echo file >/x"),
     case("run-replace-file-by-dir", "FROM busybox\nRUN echo file >/x\nRUN rm /x && mkdir /x && touch /x/1"),
@@ -72,25 +72,38 @@ const CASES: &[Case] = &[
     case("add-file", "FROM busybox\nADD a /x"),
     case("add-tar", "FROM busybox\nADD archive.tar /x/"),
     case("add-tar-gz", "FROM busybox\nADD archive.tar.gz /x/"),
-    case("onbuild-of-stage", "FROM busybox AS base\nONBUILD RUN echo triggered >/t\nFROM base"),
+    differing(
+        "onbuild-of-stage",
+        "FROM busybox AS base\nONBUILD RUN echo triggered >/t\nFROM base",
+        &[("t", "the spec's G-17: triggers apply also when FROM names a stage; buildah 1.28 does not run them")],
+    ),
     differing(
         "copy-keeps-setuid",
         "FROM busybox\nRUN mkdir /keep\nCOPY special /keep/",
         &[("keep/setuid", "the spec's G-43: the mode is preserved; buildah 1.28 drops setuid of context files")],
     ),
-    case("ignored", "FROM busybox\nCOPY . /all/"),
+    differing("ignored", "FROM busybox\nCOPY . /all/", &[("all/special/setuid", "as in copy-keeps-setuid")]),
 ];
 
 #[test]
 fn images_have_the_same_tree_as_buildahs() {
-    let name = "images_have_the_same_tree_as_buildahs";
+    compare("images_have_the_same_tree_as_buildahs", 0);
+}
+
+#[test]
+fn more_images_have_the_same_tree_as_buildahs() {
+    compare("more_images_have_the_same_tree_as_buildahs", 1);
+}
+
+/// Every second case, so that two processors have something to do.
+fn compare(name: &str, half: usize) {
     if !needs(name, &["buildah", "runc", "skopeo", "umoci"]) || !is_root(name) {
         return;
     }
     assert!(CASES.len() >= 40);
     let (rbuild, buildah) = (Rbuild::new(), Buildah::new());
     let mut failures = Vec::new();
-    for case in CASES {
+    for case in CASES.iter().skip(half).step_by(2) {
         let context = files();
         fs_err::write(context.path().join("Dockerfile"), case.dockerfile).expect("the Dockerfile");
         let ours = unpack_archive("oci-archive", &rbuild.build_oci(context.path(), &["-t", "x"]), SKIP);

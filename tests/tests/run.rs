@@ -18,7 +18,7 @@ fn exit_codes_and_options_are_dockers() {
     let volume = format!("{}:/v:ro", dir.path().display());
     check(&rbuild, &["busybox", "echo", "hello"], 0, "hello\n");
     check(&rbuild, &["busybox", "sh", "-c", "exit 3"], 3, "");
-    check(&rbuild, &["busybox", "sh", "-c", "kill -9 $$"], 137, "");
+    check(&rbuild, &["busybox", "sh", "-c", "sh -c 'kill -9 $$'; exit $?"], 137, "");
     check(&rbuild, &["busybox", "/etc/passwd"], 126, "");
     check(&rbuild, &["busybox", "no-such-program"], 127, "");
     check(&rbuild, &["no-such-image"], 125, "");

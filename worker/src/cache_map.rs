@@ -25,8 +25,7 @@ pub(crate) async fn cache_map(worker: &Inner, vertex: &Vertex, step: &StepContex
             map.roots = vec![RootKey(http::root_key(&file))];
         }
         Op::Source(SourceOp::Git(_)) => return Err(WorkError::NotSupported("a git source".to_owned())),
-        Op::Exec(_) | Op::File(_) => {}
-        Op::Merge(_) => return Err(WorkError::NotSupported("merging file systems".to_owned())),
+        Op::Exec(_) | Op::File(_) | Op::Merge(_) => {}
         Op::Diff(_) => return Err(WorkError::NotSupported("the difference of file systems".to_owned())),
     }
     Ok(map)

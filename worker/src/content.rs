@@ -17,6 +17,7 @@ use rbuild_fs::{Kind, Stat, WalkEntry};
 use rbuild_graph::{CopyFilter, CopyPath, Encoder, Selection};
 
 use crate::WorkError;
+use crate::parents::{self, Kept};
 use crate::select::{Match, find};
 use crate::tree::{Listing, Tree, Xattrs};
 
@@ -85,12 +86,27 @@ pub(crate) fn without_excluded(listing: Listing, exclude: Option<&Matcher>) -> L
 
 fn encode_path(to: &mut Encoder, tree: &Tree, path: &CopyPath, exclude: Option<&Matcher>, top: Top) -> Result<(), WorkError> {
     if path.parents {
-        return Err(WorkError::NotSupported("`--parents`".to_owned()));
+        let found = parents::find(tree, &path.path, path.wildcard, exclude)?;
+        to.tag(3);
+        to.u64(found.len() as u64);
+        return found.iter().try_for_each(|kept| encode_kept(to, tree, kept));
     }
     let found = find(tree, &path.path, path.wildcard, path.follow)?;
     to.u64(found.len() as u64);
     for found in found {
         encode_match(to, tree, &found, exclude, top)?;
+    }
+    Ok(())
+}
+
+/// With `--parents`, names and metadata of the directories on the way are part of what is copied.
+fn encode_kept(to: &mut Encoder, tree: &Tree, kept: &Kept) -> Result<(), WorkError> {
+    let entries: Vec<WalkEntry> = kept.entries.iter().map(|kept| kept.entry.clone()).collect();
+    let bodies = bodies(tree, &kept.base, &entries)?;
+    to.u64(entries.len() as u64);
+    for (entry, body) in entries.iter().zip(&bodies) {
+        to.bytes(entry.path.as_os_str().as_bytes());
+        encode_entry(to, &entry.stat, body);
     }
     Ok(())
 }

@@ -97,7 +97,7 @@ pub enum WorkError {
         /// The path, absolute.
         path: String,
         /// The ignore rule that hides it.
-        excluded: Option<Exclusion>,
+        excluded: Option<Box<Exclusion>>,
         /// Names beside it that look alike.
         similar: Vec<String>,
     },
@@ -195,7 +195,7 @@ pub enum WorkError {
         image: String,
         /// Why.
         #[source]
-        source: UnpackError,
+        source: Box<UnpackError>,
     },
     /// An image contradicts itself.
     #[error("image {image} is damaged: {reason}")]
@@ -340,11 +340,11 @@ impl WorkError {
         match self {
             WorkError::Process { .. } => ErrorClass::Run,
             WorkError::Sandbox { source, .. } => match source {
-                ExecutorError::UnknownUser(_) | ExecutorError::NotFound(_) | ExecutorError::NotExecutable { .. } => {
-                    ErrorClass::Run
-                }
-                #[allow(clippy::wildcard_enum_match_arm, reason = "any other failure is the sandbox's own")]
-                _ => ErrorClass::Internal,
+                ExecutorError::UnknownUser(_)
+                | ExecutorError::UnknownGroup(_)
+                | ExecutorError::NotFound(_)
+                | ExecutorError::NotExecutable { .. } => ErrorClass::Run,
+                ExecutorError::Setup { .. } => ErrorClass::Internal,
             },
             WorkError::Cancelled => ErrorClass::Cancelled,
             WorkError::NotSupported(_)

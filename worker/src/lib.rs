@@ -16,6 +16,7 @@ mod file;
 mod logs;
 mod memo;
 mod options;
+mod parents;
 mod select;
 mod similar;
 mod source;

@@ -97,7 +97,7 @@ fn may_lead_to(pattern: &str, directory: &[u8], depth: usize) -> Result<bool, Wo
 /// BuildKit's message for a path that is not there, with what may help.
 pub(crate) fn missing(tree: &Tree, path: &str) -> WorkError {
     let path = Path::new("/").join(path.trim_start_matches('/'));
-    let excluded = tree.exclusion(&path).ok().flatten();
+    let excluded = tree.exclusion(&path).ok().flatten().map(Box::new);
     let similar = if excluded.is_none() { beside(tree, &path) } else { Vec::new() };
     WorkError::SourceMissing { reference: tree.name().to_owned(), path: path.to_string_lossy().into_owned(), excluded, similar }
 }

@@ -1,12 +1,12 @@
 //! The worker itself: hands each vertex to who performs it, on threads that may block.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rbuild_graph::{
-    ActionInput, Archive, Copy, CopySource, Encoder, FileAction, FileActionKind, FileOp, InputIndex, Op, OutputIndex, Selection,
-    SourceOp, Timestamp, Vertex,
+    ActionInput, Archive, Copy, CopySource, Encoder, FileAction, FileActionKind, FileOp, InputIndex, MergeOp, Op, OutputIndex,
+    Selection, SourceOp, Timestamp, Vertex,
 };
 use rbuild_oci::Digest;
 use rbuild_snapshotter::{Snapshot, Snapshotter};
@@ -89,7 +89,12 @@ impl Worker for LocalWorker {
         };
         let tree = self.inner.tree(output, &step.cancel).await?;
         let inner = Arc::clone(&self.inner);
-        blocking(move || inner.content_key(&tree, &selection, top)).await.map(ContentKey)
+        // Hashing that nobody waits for any more ends by itself, and what it learns is kept.
+        tokio::select! {
+            biased;
+            () = step.cancel.cancelled() => Err(WorkError::Cancelled),
+            key = blocking(move || inner.content_key(&tree, &selection, top)) => key.map(ContentKey),
+        }
     }
 
     async fn execute(&self, vertex: &Vertex, inputs: Vec<Output>, step: &StepContext) -> Result<Vec<Output>, WorkError> {
@@ -111,7 +116,7 @@ impl Worker for LocalWorker {
             Op::Source(SourceOp::Git(_)) => Err(WorkError::NotSupported("a git source".to_owned())),
             Op::Exec(op) => exec::run(&self.inner, op, &inputs, step).await,
             Op::File(op) => self.inner.file(op.clone(), inputs, step).await,
-            Op::Merge(_) => Err(WorkError::NotSupported("merging file systems".to_owned())),
+            Op::Merge(MergeOp { inputs: order }) => self.inner.merge(order, &inputs, step).await.map(|output| vec![output]),
             Op::Diff(_) => Err(WorkError::NotSupported("the difference of file systems".to_owned())),
         }
     }
@@ -183,18 +188,36 @@ impl Inner {
                     () = cancel.cancelled() => Err(WorkError::Cancelled),
                 }
             }
-            Output::Local(name) => self.copied(format!("context {name}"), output, cancel).await.map(Some),
-            Output::File(file) => self.copied(format!("file {} {}", file.name, file.blob), output, cancel).await.map(Some),
+            Output::Local(name) => self.copied(format!("context {name}"), "/", output, cancel).await.map(Some),
+            Output::File(file) => self.copied(format!("file {} {}", file.name, file.blob), "/", output, cancel).await.map(Some),
         }
     }
 
+    /// One path of a context, at its place in an otherwise empty state. `path` goes through no link.
+    pub(crate) async fn part(
+        self: &Arc<Inner>,
+        output: &Output,
+        path: &Path,
+        cancel: &CancellationToken,
+    ) -> Result<Snapshot, WorkError> {
+        let path = path.to_string_lossy();
+        self.copied(format!("{path} of {output:?}"), &path, output, cancel).await
+    }
+
     /// A context or a download as a snapshot of its own, made once in a build.
-    async fn copied(self: &Arc<Inner>, name: String, output: &Output, cancel: &CancellationToken) -> Result<Snapshot, WorkError> {
+    async fn copied(
+        self: &Arc<Inner>,
+        name: String,
+        path: &str,
+        output: &Output,
+        cancel: &CancellationToken,
+    ) -> Result<Snapshot, WorkError> {
         let cell = Arc::clone(lock(&self.copies).entry(name.clone()).or_default());
         let made = cell.get_or_try_init(|| async {
             let tree = Box::pin(self.tree(output, cancel)).await?;
             let (inner, cancel) = (Arc::clone(self), cancel.clone());
-            let copies = move || inner.run_file_op(&copy_all(), &[FileInput { base: None, tree }], &name, &cancel);
+            let op = copy_kept(path);
+            let copies = move || inner.run_file_op(&op, &[FileInput { base: None, tree }], &name, &cancel);
             let copied = blocking(copies).await?;
             copied.into_iter().next().ok_or_else(|| WorkError::Internal("a copy has no output".to_owned()))
         });
@@ -220,6 +243,24 @@ impl Inner {
         let (inner, name, cancel) = (Arc::clone(self), step.meta.name.clone(), step.cancel.clone());
         let outputs = blocking(move || inner.run_file_op(&op, &offered, &name, &cancel)).await?;
         Ok(outputs.into_iter().map(Output::Snapshot).collect())
+    }
+
+    /// Lays the inputs over each other, the lowest first.
+    async fn merge(self: &Arc<Inner>, order: &[InputIndex], inputs: &[Output], step: &StepContext) -> Result<Output, WorkError> {
+        let mut merged: Option<Snapshot> = None;
+        for index in order {
+            let input = usize::try_from(index.0).ok().and_then(|position| inputs.get(position));
+            let layer = self.snapshot(input.ok_or(WorkError::UnknownInput(*index))?, &step.cancel).await?;
+            merged = match (merged, layer) {
+                (Some(base), Some(layer)) => {
+                    let (inner, name, cancel) = (Arc::clone(self), step.meta.name.clone(), step.cancel.clone());
+                    let link = move || file::link(&inner.options.snapshotter, &base, &layer, &name, &cancel);
+                    Some(blocking(link).await?)
+                }
+                (base, layer) => layer.or(base),
+            };
+        }
+        Ok(merged.map_or(Output::Scratch, Output::Snapshot))
     }
 
     fn run_file_op(
@@ -325,16 +366,16 @@ fn noted_selector(selection: &Selection, top: Top) -> [u8; 32] {
     to.finish()
 }
 
-/// Everything into the empty file system.
-fn copy_all() -> FileOp {
+/// A path with all below it into the empty file system, where it was.
+fn copy_kept(path: &str) -> FileOp {
     let copy = Copy {
         from: ActionInput::Input(InputIndex(0)),
-        sources: vec![CopySource { path: "/".to_owned(), wildcard: false, written: "/".to_owned() }],
+        sources: vec![CopySource { path: path.to_owned(), wildcard: false, written: path.to_owned() }],
         target: "/".to_owned(),
         owner: None,
         chmod: None,
         archive: Archive::Keep,
-        parents: false,
+        parents: true,
         exclude: Vec::new(),
         created: Timestamp::Now,
     };

@@ -1,5 +1,7 @@
 //! `cargo xtask`: set-up, demo, tests, benchmarks and distribution, for developers and for CI.
 
+#![allow(clippy::disallowed_methods, clippy::print_stdout, clippy::print_stderr, reason = "a developer's command line")]
+
 mod bench;
 mod conformance;
 mod demo;

@@ -78,7 +78,11 @@ impl Fetched {
         let etag = text(headers, &ETAG).map(str::to_owned);
         let last_modified = text(headers, &LAST_MODIFIED).and_then(parse_http_date);
         let content_length = text(headers, &CONTENT_LENGTH).and_then(|length| length.parse().ok());
-        Fetched { validators: Validators { etag, last_modified }, content_length, body: Body { url, response: Box::new(response) } }
+        Fetched {
+            validators: Validators { etag, last_modified },
+            content_length,
+            body: Body { url, response: Box::new(response) },
+        }
     }
 }
 

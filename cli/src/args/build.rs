@@ -29,16 +29,16 @@ pub(crate) struct BuildArgs {
     #[arg(long, value_name = "NAME[=VALUE]")]
     pub(crate) label: Vec<String>,
     /// Execute every step again
-    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_parser = go_bool, action = ArgAction::Set)]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_name = "BOOL", hide_default_value = true, value_parser = go_bool, action = ArgAction::Set)]
     pub(crate) no_cache: bool,
     /// Execute the steps of these stages again (repeatable, or separated by commas)
     #[arg(long, value_name = "STAGE", value_delimiter = ',')]
     pub(crate) no_cache_filter: Vec<String>,
     /// Look for newer versions of the images that are used
-    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_parser = go_bool, action = ArgAction::Set)]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_name = "BOOL", hide_default_value = true, value_parser = go_bool, action = ArgAction::Set)]
     pub(crate) pull: bool,
     /// Show nothing but the image's id, on standard output
-    #[arg(short, long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_parser = go_bool, action = ArgAction::Set)]
+    #[arg(short, long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_name = "BOOL", hide_default_value = true, value_parser = go_bool, action = ArgAction::Set)]
     pub(crate) quiet: bool,
     /// How progress is shown: auto, plain, tty, rawjson, quiet or none [env: BUILDKIT_PROGRESS; default: auto]
     #[arg(long, value_name = "KIND")]
@@ -53,10 +53,10 @@ pub(crate) struct BuildArgs {
     #[arg(short, long, value_name = "OUTPUT")]
     pub(crate) output: Vec<String>,
     /// Put the image into the local store, also beside other outputs
-    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_parser = go_bool, action = ArgAction::Set)]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_name = "BOOL", hide_default_value = true, value_parser = go_bool, action = ArgAction::Set)]
     pub(crate) load: bool,
     /// Push the image (not supported yet)
-    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_parser = go_bool, action = ArgAction::Set)]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_name = "BOOL", hide_default_value = true, value_parser = go_bool, action = ArgAction::Set)]
     pub(crate) push: bool,
     /// Network of RUN: default, host or none
     #[arg(long, value_name = "MODE", default_value = "default")]
@@ -67,7 +67,7 @@ pub(crate) struct BuildArgs {
     /// Further context: a directory, oci-layout://DIR[:TAG|@DIGEST] or docker-image://REFERENCE (repeatable)
     #[arg(long, value_name = "NAME=CONTEXT")]
     pub(crate) build_context: Vec<String>,
-    /// Platform of the image; for now this machine's
+    /// Platform of the image; RUN works on this machine's only
     #[arg(long, value_name = "OS/ARCH")]
     pub(crate) platform: Vec<String>,
     /// Size of /dev/shm in RUN
@@ -79,7 +79,7 @@ pub(crate) struct BuildArgs {
     /// What RUN may ask for: network.host, security.insecure (repeatable)
     #[arg(long, value_name = "ENTITLEMENT", value_delimiter = ',')]
     pub(crate) allow: Vec<String>,
-    /// Secret for RUN --mount=type=secret (not supported yet)
+    /// Secret for RUN --mount=type=secret: `id=ID,src=FILE` or `id=ID,env=NAME` (repeatable)
     #[arg(long, value_name = "SECRET")]
     pub(crate) secret: Vec<String>,
     /// SSH agent for RUN --mount=type=ssh (not supported yet)

@@ -164,6 +164,8 @@ mod tests {
             panic!("run")
         };
         assert!(run.interactive && run.tty && run.rm);
+        let Command::Run(named) = parse(&["rbuild", "run", "-h", "box", "busybox"]).command else { panic!("run") };
+        assert_eq!(named.hostname.as_deref(), Some("box"), "as docker's, not help");
         assert_eq!(run.image, "busybox");
         assert_eq!(run.command, ["ls", "-e", "--debug"]);
     }

@@ -7,6 +7,7 @@ use super::go_bool;
 /// Flags of `run`; names, defaults and grammar are docker's.
 #[derive(Debug, Args)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a flag as typed")]
+#[command(disable_help_flag = true)]
 #[command(after_help = "Containers are not kept: what one changes is gone when it ends, with or without --rm.")]
 pub(crate) struct RunArgs {
     /// Pass standard input to the command
@@ -16,7 +17,7 @@ pub(crate) struct RunArgs {
     #[arg(short, long)]
     pub(crate) tty: bool,
     /// Remove the container when it ends (always so for now)
-    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_parser = go_bool, action = ArgAction::Set)]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_name = "BOOL", hide_default_value = true, value_parser = go_bool, action = ArgAction::Set)]
     pub(crate) rm: bool,
     /// Run in the background (not supported yet)
     #[arg(short, long)]
@@ -49,11 +50,14 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "DIR[:OPTIONS]")]
     pub(crate) tmpfs: Vec<String>,
     /// Host name in the container
-    #[arg(long, value_name = "NAME")]
+    #[arg(short = 'h', long, value_name = "NAME")]
     pub(crate) hostname: Option<String>,
     /// Network: host or none
     #[arg(long, value_name = "MODE", default_value = "host")]
     pub(crate) network: String,
+    /// Print help
+    #[arg(long, action = ArgAction::Help)]
+    help: Option<bool>,
     /// The image, by name or id
     #[arg(value_name = "IMAGE")]
     pub(crate) image: String,

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
@@ -45,6 +46,7 @@ fn from_directory(path: &Path, file: Option<&str>) -> Result<Inputs, Failure> {
         Some(file) => (read_dockerfile(Path::new(file), file)?, read_ignore(&beside(Path::new(file)))?),
         None => {
             let found = default_dockerfile(&root);
+            refuse_fifo(&found)?;
             let name = found.file_name().unwrap_or_default().to_string_lossy().into_owned();
             (read_dockerfile(&found, &name)?, read_ignore(&beside(&found))?)
         }
@@ -74,6 +76,15 @@ fn beside(dockerfile: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// A fifo that the user did not name (`-f <(…)`) but somebody put into the context: opening it may never end.
+fn refuse_fifo(path: &Path) -> Result<(), Failure> {
+    if fs_err::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo()) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        return Err(Failure::new(Class::Dockerfile, anyhow!("`{name}` is a fifo, which nobody may ever write to")));
+    }
+    Ok(())
+}
+
 fn read_dockerfile(path: &Path, name: &str) -> Result<Source, Failure> {
     let file = fs_err::File::open(path).map_err(|error| {
         let missing = error.kind() == io::ErrorKind::NotFound;
@@ -90,6 +101,7 @@ fn read_dockerfile(path: &Path, name: &str) -> Result<Source, Failure> {
 
 /// The text and the name that it is shown under; `None` when there is no such file.
 fn read_ignore(path: &Path) -> Result<Option<(String, String)>, Failure> {
+    refuse_fifo(path)?;
     let file = match fs_err::File::open(path) {
         Ok(file) => file.into_parts().0,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),
@@ -197,6 +209,22 @@ mod tests {
         );
         check(&[("ctx/x", ""), ("other/App", "A"), ("ctx/.dockerignore", "i")], Some("other/App"), "A", Some("i"));
         check(&[("ctx/x", ""), ("other/App", "A"), ("other/App.dockerignore", "own")], Some("other/App"), "A", Some("own"));
+    }
+
+    /// Opening a fifo would wait for a writer for ever.
+    #[test]
+    fn a_fifo_in_the_context_is_refused() {
+        for name in ["Dockerfile", ".dockerignore", "Dockerfile.dockerignore"] {
+            let files: &[(&str, &str)] = if name == "Dockerfile" { &[] } else { &[("ctx/Dockerfile", "D")] };
+            let dir = dir(&[&[("ctx/x", "")], files].concat());
+            let path = dir.path().join("ctx").join(name);
+            rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).unwrap();
+            let error = from_directory(&dir.path().join("ctx"), None).err().unwrap();
+            assert_eq!(
+                (error.class, error.message().as_str()),
+                (Class::Dockerfile, &*format!("`{name}` is a fifo, which nobody may ever write to"))
+            );
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod explain;
 mod inputs;
 mod plan;
 mod result;
+mod secrets;
 mod unpack;
 
 use std::process::ExitCode;

@@ -12,6 +12,7 @@ use rbuild_oci::{Platform, Reference};
 use super::context::ContextWord;
 use super::contexts;
 use super::inputs::Inputs;
+use super::secrets::{self, Secret};
 use crate::args::BuildArgs;
 use crate::output::{self, Surroundings};
 use crate::progress::Kind;
@@ -32,6 +33,7 @@ pub(crate) struct Plan {
     parallelism: usize,
     log_budget: Option<u64>,
     paranoid: bool,
+    secrets: Vec<Secret>,
 }
 
 impl Plan {
@@ -62,6 +64,7 @@ impl Plan {
             parallelism: parallelism(typed.jobs),
             log_budget: log_budget(&typed.log_limit)?,
             paranoid: typed.paranoid,
+            secrets: secrets::parse_all(&typed.secret)?,
         })
     }
 
@@ -94,7 +97,7 @@ impl Plan {
             parallelism: self.parallelism,
             log_budget: self.log_budget,
             paranoid: self.paranoid,
-            secrets: BTreeMap::new(),
+            secrets: secrets::read_all(&self.secrets, environment::secret)?,
         })
     }
 }
@@ -104,7 +107,6 @@ fn refuse_what_is_to_come(typed: &BuildArgs) -> Result<()> {
     let off = |value: &Option<String>| value.as_deref().is_none_or(|value| crate::args::go_bool(value) == Ok(false));
     for (given, flag) in [
         (typed.push, "--push"),
-        (!typed.secret.is_empty(), "--secret"),
         (!typed.ssh.is_empty(), "--ssh"),
         (!typed.cache_from.is_empty(), "--cache-from"),
         (!typed.cache_to.is_empty(), "--cache-to"),
@@ -168,10 +170,7 @@ fn platform(words: &[String]) -> Result<(Platform, bool)> {
         [] => Ok((host, false)),
         [only] => {
             let platform: Platform = only.parse()?;
-            if !host.matches(&platform) {
-                bail!("--platform {only} is not supported yet: this machine is {host}");
-            }
-            Ok((host, true))
+            Ok((if host.matches(&platform) { host } else { platform }, true))
         }
         _ => bail!("--platform with several platforms is not supported yet"),
     }
@@ -305,7 +304,7 @@ mod tests {
     fn contradictions_and_what_is_to_come_are_refused() {
         for (words, message) in [
             (&["--push"][..], "--push is not supported yet"),
-            (&["--secret", "id=x"], "--secret is not supported yet"),
+            (&["--secret", "src=x"], "invalid --secret `src=x`"),
             (&["--ssh", "default"], "--ssh is not supported yet"),
             (&["--cache-to", "type=inline"], "--cache-to is not supported yet"),
             (&["--provenance=max"], "--provenance is not supported yet"),
@@ -315,7 +314,7 @@ mod tests {
             (&["--allow", "device"], "--allow device is not supported; there are network.host and security.insecure"),
             (&["-t", "UPPER"], "invalid name `UPPER`"),
             (&["--platform", "linux/amd64,linux/arm64"], "--platform with several platforms is not supported yet"),
-            (&["--platform", "plan9/mips"], "--platform plan9/mips is not supported yet: this machine is"),
+            (&["--platform", "not a platform"], ""),
         ] {
             let error = plan(words).err().unwrap().to_string();
             assert!(error.starts_with(message), "{words:?}: {error}");
@@ -323,5 +322,6 @@ mod tests {
         assert!(plan(&["--provenance=false", "--sbom=false"]).is_ok());
         let host = Platform::host().to_string();
         assert!(plan(&["--platform", &host]).unwrap().options.platform_given);
+        assert_eq!(plan(&["--platform", "plan9/mips"]).unwrap().options.target_platform.to_string(), "plan9/mips");
     }
 }

@@ -20,7 +20,7 @@ pub(crate) use tail::FailedStep;
 use crate::{clock, environment};
 
 /// Events that may wait for the renderer before a step that makes more of them has to.
-const QUEUE: usize = 4096;
+const QUEUE: usize = 512;
 /// Time between two pictures on a terminal.
 const FRAME: Duration = Duration::from_millis(100);
 

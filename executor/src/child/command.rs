@@ -58,7 +58,7 @@ fn become_command(
         stdio,
     } = request;
     isolate(&hostname, network)?;
-    let mut tree = Tree::enter(root, luggage)?;
+    let mut tree = Tree::enter(root, luggage, privileged)?;
     let surroundings = Surroundings { privileged, shm_size, mounts, hosts, resolv_conf };
     let filled = fill(&mut tree, surroundings, luggage);
     if clean_stubs {
@@ -136,7 +136,7 @@ fn fill(tree: &mut Tree, surroundings: Surroundings, luggage: &mut Luggage) -> R
     let (late, early): (Vec<_>, Vec<_>) = files.into_iter().partition(|(path, _)| covered(path));
     mount_files(tree, early)?;
     for bind in binds {
-        mount_bind(tree, bind, luggage)?;
+        mount_bind(tree, bind, luggage, privileged)?;
     }
     mount_files(tree, late)?;
     Ok(devices)
@@ -152,11 +152,15 @@ fn mount_files(tree: &mut Tree, files: Vec<(&str, Option<String>)>) -> Result<()
     Ok(())
 }
 
-fn mount_bind(tree: &mut Tree, bind: WireBind, luggage: &mut Luggage) -> Result<(), ExecutorError> {
+fn mount_bind(tree: &mut Tree, bind: WireBind, luggage: &mut Luggage, devices: bool) -> Result<(), ExecutorError> {
     let WireBind { source, target, readonly } = bind;
     let target = PathBuf::from(target);
     let mount = match source {
         WireSource::Mount(mount) => mounts::detached(mount, luggage)?,
+        WireSource::Part { mount, path } => {
+            let whole = mounts::detached(mount, luggage)?;
+            tree.part(whole.as_fd(), &PathBuf::from(path))?
+        }
         WireSource::Path(path) => mounts::host_path(&PathBuf::from(path))?,
         WireSource::Tmpfs { size, mode } => Filesystem::tmpfs(size, mode).private_mount()?,
         WireSource::File { offset, length, mode, uid, gid } => {
@@ -164,6 +168,9 @@ fn mount_bind(tree: &mut Tree, bind: WireBind, luggage: &mut Luggage) -> Result<
             tree.file(&content, mode, uid, gid)?
         }
     };
+    if !devices {
+        mounts::disable_devices(mount.as_fd())?;
+    }
     if readonly {
         set_attributes(mount.as_fd(), Change::ReadOnly, true).step(|| format!("make `{}` read-only", target.display()))?;
     }

@@ -14,6 +14,7 @@ use rustix::io::Errno;
 
 use crate::child::mounts::{attach, clone_of};
 use crate::error::{ExecutorError, Step};
+use crate::sys::mount::{Change, set_attributes};
 
 /// Name, major and minor number (Documentation/admin-guide/devices.txt).
 const DEVICES: [(&str, u32, u32); 6] =
@@ -47,6 +48,15 @@ pub(super) fn make(dev: BorrowedFd<'_>, privileged: bool) -> Result<(), Executor
         host.map_err(io::Error::from).and_then(|host| copy_devices(&host, dev, 0)).step(|| "copy the host's devices")?;
     }
     Ok(())
+}
+
+/// Makes each device a mount of its own, and everything else that is or will be in /dev no device (see `mounts::disable_devices`).
+pub(super) fn keep_only_own(dev: BorrowedFd<'_>) -> io::Result<()> {
+    for (name, _, _) in DEVICES {
+        let device = clone_of(dev, Path::new(name), false)?;
+        attach(device.as_fd(), openat(dev, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?.as_fd())?;
+    }
+    set_attributes(dev, Change::NoDevices, false)
 }
 
 /// Opens a directory of /dev, made when it is missing.

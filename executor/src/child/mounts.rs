@@ -6,13 +6,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::CWD;
+use rustix::fs::{CWD, FileType};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, fsconfig_create,
     fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount, move_mount, open_tree, unmount,
 };
 use rustix::process::chdir;
 
+use crate::child::rooted;
 use crate::error::{ExecutorError, Step};
 use crate::sys::mount::{Change, set_attributes};
 use crate::wire::{Luggage, WireMount};
@@ -95,6 +96,18 @@ pub(super) fn host_path(path: &Path) -> Result<OwnedFd, ExecutorError> {
         Ok(mount)
     };
     clone().step(|| format!("mount the host path `{}`", path.display()))
+}
+
+/// A command may make device nodes (CAP_MKNOD), and no device cgroup keeps it from the host's disks: nothing that it makes can be
+/// opened. A mount that is a device itself was given on purpose.
+pub(super) fn disable_devices(mount: BorrowedFd<'_>) -> Result<(), ExecutorError> {
+    let disable = || -> io::Result<()> {
+        if rooted::file_type(mount)? == FileType::Directory {
+            set_attributes(mount, Change::NoDevices, true)?;
+        }
+        Ok(())
+    };
+    disable().step(|| "disable devices on a mount")
 }
 
 /// A second mount of what is at `path`, which must be attached in this namespace; hangs nowhere.

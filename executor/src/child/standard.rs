@@ -64,6 +64,9 @@ fn mount_devices(tree: &mut Tree, privileged: bool, shm_size: u64) -> Result<Dev
         .private_mount()?;
     tree.attach(dev.as_fd(), Path::new("/dev"))?;
     devices::make(dev.as_fd(), privileged)?;
+    if !privileged {
+        devices::keep_only_own(dev.as_fd()).step(|| "keep the devices of `/dev`")?;
+    }
     let terminals = Filesystem::new("devpts", quiet)
         .flag("newinstance")
         .option("ptmxmode", "0666")

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use fs_err as fs;
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, chownat, mkdirat, openat};
-use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
+use rustix::mount::{MountPropagationFlags, OpenTreeFlags, UnmountFlags, mount_change, open_tree, unmount};
 use rustix::process::{chdir, fchdir, pivot_root};
 
 use crate::child::mounts::{self, Filesystem, attach, clone_of};
@@ -37,12 +37,15 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    /// Cuts this mount namespace off the host's and attaches the root.
-    pub(super) fn enter(root: WireMount, luggage: &mut Luggage) -> Result<Tree, ExecutorError> {
+    /// Cuts this mount namespace off the host's and attaches the root. Without `devices`, no device node in the root can be opened.
+    pub(super) fn enter(root: WireMount, luggage: &mut Luggage, devices: bool) -> Result<Tree, ExecutorError> {
         // A slave still sees the host's unmounts, so that a mount that the host wants to be rid of is not held here meanwhile.
         let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
         mount_change("/", slave).step(|| "separate its mounts from the host's")?;
         let root = mounts::detached(root, luggage)?;
+        if !devices {
+            mounts::disable_devices(root.as_fd())?;
+        }
         let scratch = Filesystem::tmpfs(None, 0o700).private_mount()?;
         let host = openat(CWD, "/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).step(|| "open `/`")?;
         attach(scratch.as_fd(), host.as_fd()).step(|| "attach its scratch space")?;
@@ -85,6 +88,26 @@ impl Tree {
             clone_of(&self.scratch, Path::new(&name), false)
         };
         make().step(|| "create a file to be mounted")
+    }
+
+    /// A mount of what `path` names in a mount that hangs nowhere. Such a mount cannot be cloned in part before Linux 6.15, so it gets a
+    /// place in the scratch space, with which it leaves.
+    pub(super) fn part(&mut self, whole: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, ExecutorError> {
+        let name = format!("part{}", self.files);
+        self.files += 1;
+        let make = || -> io::Result<OwnedFd> {
+            mkdirat(&self.scratch, &name, Mode::from_raw_mode(0o700))?;
+            attach(whole, openat(&self.scratch, &name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?.as_fd())?;
+            let part = rooted::open(whole, path, OFlags::PATH)?;
+            let mount = open_tree(
+                &part,
+                "",
+                OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH,
+            )?;
+            set_attributes(mount.as_fd(), Change::Private, false)?;
+            Ok(mount)
+        };
+        make().step(|| format!("mount `{}` of another file system", path.display()))
     }
 
     /// A read-only mount of an empty directory.

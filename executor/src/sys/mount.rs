@@ -9,6 +9,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 pub(crate) enum Change {
     /// Nothing can be written through it.
     ReadOnly,
+    /// No device node in it can be opened.
+    NoDevices,
     /// Mounts on it or on its peers do not reach each other any more.
     Private,
 }
@@ -18,6 +20,7 @@ pub(crate) fn set_attributes(mount: BorrowedFd<'_>, change: Change, recursive: b
     let mut attributes = libc::mount_attr { attr_set: 0, attr_clr: 0, propagation: 0, userns_fd: 0 };
     match change {
         Change::ReadOnly => attributes.attr_set = libc::MOUNT_ATTR_RDONLY,
+        Change::NoDevices => attributes.attr_set = libc::MOUNT_ATTR_NODEV,
         Change::Private => attributes.propagation = libc::MS_PRIVATE,
     }
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };

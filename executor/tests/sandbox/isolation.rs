@@ -1,7 +1,7 @@
 //! Namespaces, /proc, /sys, /dev.
 
 use fs_err as fs;
-use rbuild_executor::{Network, Spec};
+use rbuild_executor::{BindMount, BindSource, Network, Spec};
 use rbuild_fs::MountSource;
 
 use crate::bed::{Bed, run, stdout};
@@ -93,6 +93,37 @@ fn devices() {
     let mut privileged = bed.shell("ls /dev");
     privileged.privileged = true;
     assert!(stdout(privileged).contains("kmsg"));
+}
+
+#[test]
+fn a_device_that_the_command_makes_is_dead() {
+    let bed = Bed::new();
+    fs::create_dir(bed.outside("shared")).unwrap();
+    let made = |script: &str, privileged: bool| {
+        let mut spec = bed.shell(script);
+        let source = BindSource::Path(bed.outside("shared"));
+        spec.mounts = vec![BindMount { source, target: "/shared".into(), readonly: false }];
+        spec.privileged = privileged;
+        run(spec).unwrap()
+    };
+    for path in ["/made", "/dev/made", "/shared/made"] {
+        let script = format!("mknod {path} c 1 3 && stat -c %t:%T {path} && echo x > {path}; rm {path}");
+        let outcome = made(&script, false);
+        assert_eq!(outcome.stdout, "1:3\n", "{path}: {}", outcome.stderr);
+        assert!(outcome.stderr.contains("Permission denied"), "{path}: {}", outcome.stderr);
+        let privileged = made(&script, true);
+        assert_eq!((privileged.stdout.as_str(), privileged.stderr.as_str()), ("1:3\n", ""), "{path}");
+    }
+    let given = "for d in null zero full random urandom; do head -c 1 /dev/$d > /dev/null || echo $d; done";
+    assert_eq!(stdout(bed.shell(given)), "");
+}
+
+#[test]
+fn a_device_that_is_mounted_by_itself_can_be_used() {
+    let bed = Bed::new();
+    let mut spec = bed.shell("echo x > /given && stat -c %t:%T /given");
+    spec.mounts = vec![BindMount { source: BindSource::Path("/dev/null".into()), target: "/given".into(), readonly: false }];
+    assert_eq!(stdout(spec), "1:3\n");
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! COPY and ADD: one File vertex with an action for each kind of source.
 
 use rbuild_graph::{
-    ActionInput, Archive, Chmod, Copy, CopySource, Edge, FileAction, FileActionKind, FileOp, InputIndex, Op, OutputIndex, Owner,
-    UserName, Vertex,
+    ActionInput, Archive, Chmod, Copy, CopySource, Edge, FileAction, FileActionKind, FileOp, InputIndex, MergeOp, Op,
+    OutputIndex, Owner, UserName, Vertex, VertexMeta,
 };
 
 use super::copy_source::{self, Place};
@@ -49,8 +49,10 @@ impl Builder<'_, '_> {
         let owner = Some(filled.chown.as_str()).filter(|chown| !chown.is_empty()).map(owner);
         let exclude: Vec<String> = transfer.exclude.iter().map(|pattern| pattern.text.clone()).collect();
         let target = target(&filled.target, &self.state.directory);
-        let mut inputs: Vec<Edge> = self.state.edge.into_iter().collect();
-        let mut base = self.state.edge.map_or(ActionInput::Scratch, |_| ActionInput::Input(InputIndex(0)));
+        let is_linked = is_linked(transfer, owner.as_ref());
+        let base = self.state.edge.filter(|_| !is_linked);
+        let mut inputs: Vec<Edge> = base.into_iter().collect();
+        let mut base = base.map_or(ActionInput::Scratch, |_| ActionInput::Input(InputIndex(0)));
         let mut actions = Vec::with_capacity(groups.len());
         let last = groups.len().saturating_sub(1);
         for (position, group) in groups.into_iter().enumerate() {
@@ -69,20 +71,25 @@ impl Builder<'_, '_> {
         let text = names::shown(&instruction.code, Lexer::new(self.lowerer.file.directives.escape), &self.state.env);
         let meta = self.meta(&text, instruction, true);
         let platform = self.state.platform.clone();
-        let edge = self.lowerer.add(Vertex { op: Op::File(FileOp { actions }), inputs, platform }, meta);
+        let link_meta = VertexMeta { name: format!("LINK {}", meta.name), ..meta.clone() };
+        let mut edge = self.lowerer.add(Vertex { op: Op::File(FileOp { actions }), inputs, platform }, meta);
+        if let Some(base) = self.state.edge.filter(|_| is_linked) {
+            edge = self.link(base, edge, link_meta);
+        }
         self.state.edge = Some(edge);
         self.commit(history(&filled, transfer, is_add), Some(edge));
     }
 
-    /// What is understood and cannot be done yet. A link with a mode is no link in BuildKit (spec G-31).
+    /// Lays what was copied to the empty file system on the stage's state.
+    fn link(&mut self, base: Edge, layer: Edge, meta: VertexMeta) -> Edge {
+        let op = Op::Merge(MergeOp { inputs: vec![InputIndex(0), InputIndex(1)] });
+        let platform = self.state.platform.clone();
+        self.lowerer.add(Vertex { op, inputs: vec![base, layer], platform }, meta)
+    }
+
+    /// What is understood and cannot be done yet.
     fn refuse_transfer(&mut self, transfer: &Transfer, is_add: bool) {
         let name = if is_add { "ADD" } else { "COPY" };
-        if let Some((true, span)) = transfer.link.as_ref().filter(|_| transfer.chmod.is_none()) {
-            self.lowerer.diagnostics.push(Diagnostic::unsupported(&format!("{name} --link"), span.clone()));
-        }
-        if let Some((true, span)) = &transfer.parents {
-            self.lowerer.diagnostics.push(Diagnostic::unsupported(&format!("{name} --parents"), span.clone()));
-        }
         if let Some((_, span)) = &transfer.keep_git_dir {
             self.lowerer.diagnostics.push(Diagnostic::unsupported(&format!("{name} --keep-git-dir"), span.clone()));
         }
@@ -217,6 +224,14 @@ impl Builder<'_, '_> {
             }
         }
     }
+}
+
+/// Whether the copy is to be a layer of its own. Unlike in BuildKit, a mode is no obstacle (spec G-31); but an owner's name is: only the
+/// base knows whom it means.
+fn is_linked(transfer: &Transfer, owner: Option<&Owner>) -> bool {
+    let is_name = |name: &UserName| matches!(name, UserName::Name(_));
+    let needs_base = owner.is_some_and(|owner| is_name(&owner.user) || owner.group.as_ref().is_some_and(is_name));
+    transfer.link.as_ref().is_some_and(|(on, _)| *on) && !needs_base
 }
 
 fn index(position: usize) -> u32 {

@@ -80,7 +80,7 @@ impl Contexts {
         Contexts(given.iter().map(|(name, context)| (normal(name), (name.clone(), context.clone()))).collect())
     }
 
-    /// `name::platform` goes before `name`.
+    /// `name::platform` goes before `name`. An image is taken for the platform of who asks.
     fn find(&self, name: &str, platform: &Platform) -> Option<Origin> {
         if self.0.is_empty() || name.eq_ignore_ascii_case("scratch") || name.eq_ignore_ascii_case("context") {
             return None;
@@ -90,7 +90,7 @@ impl Contexts {
         found.map(|(written, context)| match context {
             NamedContext::Local => Origin::Local(written.clone()),
             NamedContext::Image(need) if need.reference == ImageSpec::Reference("scratch".into()) => Origin::Scratch,
-            NamedContext::Image(need) => Origin::Image(need.clone()),
+            NamedContext::Image(need) => Origin::Image(ImageNeed { platform: platform.clone(), ..need.clone() }),
         })
     }
 }

@@ -4,7 +4,7 @@
 //! removes or replaces a directory calls [`Dirs::forget`].
 
 use std::collections::HashMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -19,7 +19,10 @@ use crate::inode::{self, Origin};
 use crate::xattrs::{self, Flavour};
 
 /// Directories that stay open. Two descriptors each at most.
-const CACHED: usize = 128;
+const CACHED: usize = 64;
+/// Levels above a path at which an open directory is looked for: hashing every ancestor of a path of thousands of levels would take longer than
+/// opening them.
+const NEAR: usize = 8;
 
 /// A directory of the merged state.
 #[derive(Debug)]
@@ -73,7 +76,8 @@ pub(crate) struct Dirs {
     root: Arc<Dir>,
     /// How deletions are marked; `None` in a whole tree, which needs no marks.
     flavour: Option<Flavour>,
-    open: RwLock<HashMap<PathBuf, Arc<Dir>>>,
+    /// By relative path, as bytes: hashing a path by its components takes much longer.
+    open: RwLock<HashMap<OsString, Arc<Dir>>>,
     /// Held while something is copied up, so that two threads do not do it twice.
     copying: Mutex<()>,
 }
@@ -95,20 +99,23 @@ impl Dirs {
         {
             let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
             for ancestor in path.ancestors().take_while(|ancestor| !ancestor.as_os_str().is_empty()) {
-                if let Some(known) = open.get(ancestor) {
+                if let Some(known) = (unknown.len() < NEAR).then(|| open.get(ancestor.as_os_str())).flatten() {
                     current = Arc::clone(known);
                     break;
                 }
                 unknown.push(ancestor);
             }
         }
-        for path in unknown.into_iter().rev() {
-            match self.open_child(&current, path)? {
-                Some(dir) => current = self.remember(dir),
-                None => return Ok(None),
-            }
+        while let Some(path) = unknown.pop() {
+            let Some(dir) = self.open_child(&current, path)? else { return Ok(None) };
+            current = if unknown.len() < NEAR { self.remember(dir) } else { Arc::new(dir) };
         }
         Ok(Some(current))
+    }
+
+    /// The directory `name` in a directory, without a look at what is known: for a walk down a path that is not asked for again.
+    pub(crate) fn child(&self, dir: &Dir, name: &OsStr) -> io::Result<Option<Arc<Dir>>> {
+        Ok(self.open_child(dir, &dir.path.join(name))?.map(Arc::new))
     }
 
     /// As [`Dirs::lookup`], with its upper directory: copied up with its metadata, and its parents with theirs. ENOENT when there is nothing.
@@ -139,7 +146,7 @@ impl Dirs {
 
     /// Forgets a path and everything below it.
     pub(crate) fn forget(&self, path: &Path) {
-        self.open.write().unwrap_or_else(PoisonError::into_inner).retain(|known, _| !known.starts_with(path));
+        self.open.write().unwrap_or_else(PoisonError::into_inner).retain(|known, _| !Path::new(known).starts_with(path));
     }
 
     /// Serialises copying up.
@@ -153,7 +160,7 @@ impl Dirs {
         if open.len() >= CACHED {
             open.clear();
         }
-        open.insert(dir.path.clone(), Arc::clone(&dir));
+        open.insert(dir.path.clone().into_os_string(), Arc::clone(&dir));
         dir
     }
 

@@ -106,7 +106,7 @@ impl SnapshotWriter {
         while let Some(name) = rest.pop_front() {
             if name == ".." {
                 done.pop();
-                dir = self.existing(&done)?;
+                dir = or_none(self.dirs.lookup(&done))?;
                 continue;
             }
             if let Some(target) = self.link_target(dir.as_deref(), &name, follow || !rest.is_empty())? {
@@ -123,23 +123,15 @@ impl SnapshotWriter {
                 }
                 continue;
             }
+            if let Some(above) = dir.take().filter(|_| !rest.is_empty()) {
+                dir = or_none(self.dirs.child(&above, &name))?;
+            }
             done.push(&name);
             if done.as_os_str().len() > MAX_PATH {
                 return Err(errno(libc::ENAMETOOLONG));
             }
-            if !rest.is_empty() && dir.is_some() {
-                dir = self.existing(&done)?;
-            }
         }
         Ok(done)
-    }
-
-    /// A directory, or `None` when there is none.
-    fn existing(&self, path: &Path) -> io::Result<Option<Arc<Dir>>> {
-        match self.dirs.lookup(path) {
-            Err(error) if error.raw_os_error() == Some(libc::ENOTDIR) => Ok(None),
-            other => other,
-        }
     }
 
     fn link_target(&self, dir: Option<&Dir>, name: &OsStr, follow: bool) -> io::Result<Option<PathBuf>> {
@@ -148,6 +140,14 @@ impl SnapshotWriter {
             Some(found) if found.stat().kind == Kind::Symlink => Ok(Some(place::read_link(layer(dir, &found), name)?)),
             Some(_) | None => Ok(None),
         }
+    }
+}
+
+/// What is no directory counts as nothing.
+fn or_none(dir: io::Result<Option<Arc<Dir>>>) -> io::Result<Option<Arc<Dir>>> {
+    match dir {
+        Err(error) if error.raw_os_error() == Some(libc::ENOTDIR) => Ok(None),
+        other => other,
     }
 }
 

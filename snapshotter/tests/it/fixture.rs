@@ -84,8 +84,7 @@ impl Lab {
         self.lines(snapshot, Detail::All)
     }
 
-    /// As `full_tree`, but contents instead of which names share an inode. A layer does not say that a name that is otherwise unchanged left its
-    /// inode (as copying up does it).
+    /// As `full_tree`, less what a layer does not say: `user.*` attributes, and names that share an inode across layers.
     pub(crate) fn contents(&self, snapshot: &Snapshot) -> Vec<String> {
         self.lines(snapshot, Detail::Contents)
     }
@@ -148,14 +147,15 @@ fn line(root: &Root, entry: &rbuild_fs::WalkEntry, detail: Detail, first: &mut B
     }
     if detail != Detail::Content {
         let time = if stat.kind == Kind::Dir { String::new() } else { format!("@{}", stat.mtime.0) };
-        text.push_str(&format!(" [{:o} {}:{}{time}{}]", stat.mode, stat.uid, stat.gid, attributes(root, &entry.path)));
+        text.push_str(&format!(" [{:o} {}:{}{time}{}]", stat.mode, stat.uid, stat.gid, attributes(root, &entry.path, detail)));
     }
     text
 }
 
-fn attributes(root: &Root, path: &Path) -> String {
+fn attributes(root: &Root, path: &Path, detail: Detail) -> String {
     let found = xattrs(root, path);
-    let shown = found.iter().filter(|(name, _)| !name.windows(9).any(|part| part == b".overlay."));
+    let layered = |name: &[u8]| detail == Detail::All || name == b"security.capability";
+    let shown = found.iter().filter(|(name, _)| layered(name) && !name.windows(9).any(|part| part == b".overlay."));
     shown.map(|(name, value)| format!(" {}={}", String::from_utf8_lossy(name), String::from_utf8_lossy(value))).collect()
 }
 

@@ -55,7 +55,6 @@ fn entries() {
             "Dir old/ 1777 0:0 @3000000",
             "File old/.wh.x 0 0:0 @0",
             "File old/y 644 0:0 @1000000 \"Y\"",
-            "HardLink one 644 0:0 @1000 -> etc/one",
             "HardLink ping 6755 70000:3000000 @-5 -> etc/p",
         ];
         assert_eq!(list(&lab.layer(&state, &TimePolicy::Keep)), expected, "{}", lab.driver);
@@ -108,8 +107,8 @@ fn applying_gives_the_state_again() {
         let (base, state) = everything(lab);
         let layer = lab.layer(&state, &TimePolicy::Keep);
         let again = lab.unpack_bytes(Some(&base), &layer);
-        let without_sockets: Vec<String> = lab.full_tree(&state).into_iter().filter(|line| !line.starts_with("socket")).collect();
-        assert_eq!(lab.full_tree(&again), without_sockets, "{}", lab.driver);
+        let without_sockets: Vec<String> = lab.contents(&state).into_iter().filter(|line| !line.starts_with("socket")).collect();
+        assert_eq!(lab.contents(&again), without_sockets, "{}", lab.driver);
         assert_eq!(lab.layer(&again, &TimePolicy::Keep), layer, "{}", lab.driver);
     });
 }
@@ -164,5 +163,43 @@ fn a_receiver_that_fails_is_named() {
         let state = lab.unpack_bytes(None, &tar(&["file f F"]));
         let error = lab.snapshotter.write_layer(&state, &TimePolicy::Keep, &mut Full).expect_err("fails");
         assert!(matches!(error, SnapshotError::Output { .. }) && error.is_full(), "{error:?}");
+    });
+}
+
+#[test]
+fn names_of_any_bytes() {
+    use std::os::unix::ffi::OsStrExt;
+    each(|lab| {
+        let names: [&[u8]; 4] = [b"caf\xe9", b"new\nline", b" ", b"\xff=\xfe"];
+        let state = lab.write(None, |writer| {
+            for name in names {
+                let path = Path::new("/").join(std::ffi::OsStr::from_bytes(name));
+                writer.write_file(&path, &mut &b"x"[..], 1, &mode(0o644)).expect("writes");
+            }
+        });
+        let again = lab.unpack_bytes(None, &lab.layer(&state, &TimePolicy::Keep));
+        let found: Vec<_> =
+            lab.snapshotter.driver().changes(&again).expect("compares").into_iter().map(|change| change.path).collect();
+        let mut expected: Vec<_> = names.iter().map(|name| std::path::PathBuf::from(std::ffi::OsStr::from_bytes(name))).collect();
+        expected.sort();
+        assert_eq!(found, expected, "{}", lab.driver);
+    });
+}
+
+#[test]
+fn directories_of_a_thousand_levels() {
+    each(|lab| {
+        let deep = "d/".repeat(1000);
+        let state = lab.write(None, |writer| {
+            assert_eq!(writer.make_dirs(&Path::new("/").join(&deep), &mode(0o755)).expect("makes").len(), 1000);
+            put(writer, &format!("/{deep}x"), "X");
+            let longer = writer.make_dirs(&Path::new("/").join("d/".repeat(2100)), &mode(0o755)).expect_err("is too long");
+            assert_eq!(longer.raw_os_error(), Some(libc::ENAMETOOLONG));
+        });
+        let layer = lab.layer(&state, &TimePolicy::Keep);
+        let again = lab.unpack_bytes(Some(&lab.unpack(None, &["dir d 700"])), &layer);
+        assert_eq!(lab.layer(&again, &TimePolicy::Keep), layer, "{}", lab.driver);
+        let gone = lab.write(Some(&state), |writer| assert!(writer.remove(Path::new("/d")).expect("removes")));
+        assert_eq!(lab.changes(&gone), ["D d"], "{}", lab.driver);
     });
 }

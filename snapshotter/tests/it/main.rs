@@ -6,4 +6,5 @@ mod fixture;
 mod layers;
 mod mounts;
 mod random;
+mod unpack;
 mod writer;

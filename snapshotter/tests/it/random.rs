@@ -54,9 +54,7 @@ fn run(writer: &SnapshotWriter, operation: &Operation) -> Result<(), Option<i32>
         Operation::Fifo(path) => writer.make_node(path, EntryKind::Fifo, 0, &mode(0o600)),
         Operation::Mode(path, bits) => writer.set_attrs(path, &mode(*bits)),
         Operation::Time(path, time) => writer.set_times(path, (*time, 0)),
-        Operation::Note(path, value) => {
-            writer.set_attrs(path, &Attrs { xattrs: vec![(b"user.note".to_vec(), vec![b'0' + value])], ..mode(0o640) })
-        }
+        Operation::Note(path, value) => writer.set_attrs(path, &Attrs { gid: 100 + u32::from(*value), ..mode(0o640) }),
         Operation::Remove(path) => writer.remove(path).map(drop),
     };
     result.map_err(|error| error.raw_os_error())

@@ -5,16 +5,20 @@
 mod cache;
 mod mounts;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use rbuild_executor::{Exit, ExitStatus, Process, Stdio};
-use rbuild_graph::{ExecOp, OutputIndex};
-use rbuild_snapshotter::{ActiveSnapshot, Snapshot};
+use rbuild_graph::{ExecOp, InputIndex, Mount, MountKind, OutputIndex};
+use rbuild_snapshotter::ActiveSnapshot;
 use rbuild_solver::{Event, LogStream, StepContext};
+use tokio_util::sync::CancellationToken;
 
+use self::mounts::Shown;
 use crate::WorkError;
 use crate::logs::Log;
 use crate::options::Output;
+use crate::select::missing;
 use crate::worker::{Inner, blocking};
 
 pub(crate) async fn run(
@@ -24,9 +28,9 @@ pub(crate) async fn run(
     step: &StepContext,
 ) -> Result<Vec<Output>, WorkError> {
     mounts::check(op, &worker.options)?;
-    let mut states: Vec<Option<Snapshot>> = Vec::with_capacity(inputs.len());
-    for input in inputs {
-        states.push(worker.snapshot(input, &step.cancel).await?);
+    let mut shown = Vec::with_capacity(op.mounts.len());
+    for mount in &op.mounts {
+        shown.push(show(worker, mount, inputs, &step.cancel).await?);
     }
     let caches = cache::acquire(worker, op, &step.cancel).await?;
     let slot = tokio::select! {
@@ -35,7 +39,7 @@ pub(crate) async fn run(
     };
     let prepared = {
         let (worker, op, paths) = (Arc::clone(worker), op.clone(), caches.paths());
-        blocking(move || mounts::prepare(&worker.options, &op, &states, &paths)).await?
+        blocking(move || mounts::prepare(&worker.options, &op, &shown, &paths)).await?
     };
     let sandbox = |source| WorkError::Sandbox { command: op.args.join(" "), source };
     let mut process = worker.options.executor.spawn(prepared.spec, Stdio::Piped).await.map_err(sandbox)?;
@@ -54,6 +58,32 @@ pub(crate) async fn run(
     drop(caches);
     judge(&op.args, &exit)?;
     commit(worker, prepared.states, step).await
+}
+
+/// Makes real what a mount shows. Of a context only the part that is mounted is copied.
+async fn show(worker: &Arc<Inner>, mount: &Mount, inputs: &[Output], cancel: &CancellationToken) -> Result<Shown, WorkError> {
+    // Caches take what they begin with only when they are new.
+    let Some(index) = mount.input.filter(|_| mount.kind == MountKind::Bind) else { return Ok(Shown::default()) };
+    let input = input(inputs, index)?;
+    let Some(selector) = mount.selector.clone().filter(|selector| selector != "/") else {
+        return Ok(Shown { snapshot: worker.snapshot(input, cancel).await?, part: None });
+    };
+    let tree = worker.tree(input, cancel).await?;
+    let part = blocking(move || match tree.resolve(Path::new(&selector), true)? {
+        Some((path, _)) => Ok(path),
+        None => Err(missing(&tree, &selector)),
+    })
+    .await?;
+    let snapshot = match input {
+        Output::Local(_) => Some(worker.part(input, &part, cancel).await?),
+        Output::Scratch | Output::Snapshot(_) | Output::Image(_) | Output::File(_) => worker.snapshot(input, cancel).await?,
+    };
+    Ok(Shown { snapshot, part: Some(part).filter(|part| part != Path::new("/")) })
+}
+
+fn input(inputs: &[Output], index: InputIndex) -> Result<&Output, WorkError> {
+    let position = usize::try_from(index.0).ok();
+    position.and_then(|position| inputs.get(position)).ok_or(WorkError::UnknownInput(index))
 }
 
 /// Passes output on until the process has ended; `None` when nobody wants it any more.

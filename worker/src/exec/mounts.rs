@@ -1,10 +1,10 @@
 //! What a RUN's sandbox is made of: its root, its mounts and its surroundings.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rbuild_executor::{BindMount, BindSource, Network, Spec};
 use rbuild_fs::MountSource;
-use rbuild_graph::{ExecOp, InputIndex, Mount, MountKind, NetworkMode, OutputIndex, SecurityMode};
+use rbuild_graph::{ExecOp, Mount, MountKind, NetworkMode, OutputIndex, SecurityMode};
 use rbuild_snapshotter::{ActiveSnapshot, Snapshot, SnapshotDriver};
 
 use crate::WorkError;
@@ -35,7 +35,6 @@ pub(super) fn check(op: &ExecOp, options: &WorkerOptions) -> Result<(), WorkErro
     for mount in &op.mounts {
         match &mount.kind {
             MountKind::Ssh(_) => return refuse("`RUN --mount=type=ssh`"),
-            MountKind::Bind | MountKind::Cache(_) if is_part(mount) => return refuse("`source=` of `RUN --mount`"),
             MountKind::Cache(_) if mount.input.is_some() => return refuse("`from=` of `RUN --mount=type=cache`"),
             MountKind::Secret(secret) if secret.required && !options.secrets.contains_key(&secret.id) => {
                 return Err(WorkError::MissingSecret(secret.id.clone()));
@@ -49,28 +48,38 @@ pub(super) fn check(op: &ExecOp, options: &WorkerOptions) -> Result<(), WorkErro
     }
 }
 
-fn is_part(mount: &Mount) -> bool {
-    mount.selector.as_ref().is_some_and(|selector| selector != "/")
+/// The state that a mount shows.
+#[derive(Clone, Default)]
+pub(super) struct Shown {
+    /// `None`: the empty file system.
+    pub(super) snapshot: Option<Snapshot>,
+    /// What of it; `None`: all.
+    pub(super) part: Option<PathBuf>,
 }
 
-/// Prepares states and mounts. Blocks. `caches` has the directories of cache mounts, by the mounts' positions.
+/// Prepares states and mounts. Blocks. `shown` has what each mount shows, `caches` the directories of cache mounts.
 pub(super) fn prepare(
     options: &WorkerOptions,
     op: &ExecOp,
-    inputs: &[Option<Snapshot>],
+    shown: &[Shown],
     caches: &[Option<PathBuf>],
 ) -> Result<Prepared, WorkError> {
     let driver = options.snapshotter.driver();
     let mut states = Vec::new();
-    let (root, others) = op.mounts.split_first().ok_or_else(|| WorkError::Internal("a process without a root".to_owned()))?;
-    let root_source = state(driver, root, inputs, &mut states)?;
+    let without_root = || WorkError::Internal("a process without a root".to_owned());
+    let ((root, others), (root_shown, shown)) = op.mounts.split_first().zip(shown.split_first()).ok_or_else(without_root)?;
+    let root_source = state(driver, root, root_shown.snapshot.as_ref(), &mut states)?;
     let mut mounts = Vec::with_capacity(others.len());
-    for (mount, cache) in others.iter().zip(caches.iter().skip(1)) {
+    for ((mount, shown), cache) in others.iter().zip(shown).zip(caches.iter().skip(1)) {
         let source = match &mount.kind {
-            MountKind::Bind => BindSource::Mount(state(driver, mount, inputs, &mut states)?),
-            MountKind::Cache(_) => BindSource::Path(
-                cache.clone().ok_or_else(|| WorkError::Internal("a cache mount without a directory".to_owned()))?,
-            ),
+            MountKind::Bind => {
+                let whole = state(driver, mount, shown.snapshot.as_ref(), &mut states)?;
+                match &shown.part {
+                    None => BindSource::Mount(whole),
+                    Some(path) => BindSource::Part { mount: whole, path: path.clone() },
+                }
+            }
+            MountKind::Cache(_) => cache_source(mount, cache.as_deref())?,
             MountKind::Tmpfs { size } => BindSource::Tmpfs { size: *size, mode: TMPFS_MODE },
             MountKind::Secret(secret) => match options.secrets.get(&secret.id) {
                 Some(content) => {
@@ -84,6 +93,19 @@ pub(super) fn prepare(
         mounts.push(BindMount { source, target: PathBuf::from(&mount.target), readonly });
     }
     Ok(Prepared { spec: spec(options, op, root_source, root.readonly, mounts), states })
+}
+
+/// The directory of a cache, or with `source=` what is there in it.
+fn cache_source(mount: &Mount, directory: Option<&Path>) -> Result<BindSource, WorkError> {
+    let directory = directory.ok_or_else(|| WorkError::Internal("a cache mount without a directory".to_owned()))?;
+    match &mount.selector {
+        None => Ok(BindSource::Path(directory.to_owned())),
+        Some(path) => {
+            let failed = |source| WorkError::State { step: "mount a cache", source };
+            let mount = MountSource::Detached(rbuild_fs::mount::open_tree_clone(directory, false).map_err(failed)?);
+            Ok(BindSource::Part { mount, path: PathBuf::from(path) })
+        }
+    }
 }
 
 fn spec(options: &WorkerOptions, op: &ExecOp, root: MountSource, readonly_root: bool, mounts: Vec<BindMount>) -> Spec {
@@ -132,13 +154,9 @@ fn environment(op: &ExecOp, options: &WorkerOptions) -> Vec<String> {
 fn state(
     driver: &dyn SnapshotDriver,
     mount: &Mount,
-    inputs: &[Option<Snapshot>],
+    input: Option<&Snapshot>,
     states: &mut Vec<(Option<OutputIndex>, ActiveSnapshot)>,
 ) -> Result<MountSource, WorkError> {
-    let input = match mount.input {
-        None => None,
-        Some(index) => input(inputs, index)?,
-    };
     let mounted = |source| WorkError::Snapshot { step: "mounted", source };
     if let (Some(snapshot), true, None) = (input, mount.readonly, mount.output) {
         return driver.mount_readonly(snapshot).map_err(mounted);
@@ -147,9 +165,4 @@ fn state(
     let source = driver.mount(&active).map_err(mounted)?;
     states.push((mount.output, active));
     Ok(source)
-}
-
-fn input(inputs: &[Option<Snapshot>], index: InputIndex) -> Result<Option<&Snapshot>, WorkError> {
-    let position = usize::try_from(index.0).ok();
-    position.and_then(|position| inputs.get(position)).map(Option::as_ref).ok_or(WorkError::UnknownInput(index))
 }

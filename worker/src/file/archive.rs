@@ -128,18 +128,15 @@ impl Extraction<'_> {
 
     /// A broken stream is the archive's fault, anything else the destination's.
     fn failed(&self, header: &Header, path: &Path, error: SnapshotError) -> WorkError {
-        match error {
-            #[allow(clippy::wildcard_enum_match_arm, reason = "all other failures are told as they are")]
-            SnapshotError::Io { source, .. }
-                if matches!(
-                    source.kind(),
-                    io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput
-                ) && source.raw_os_error().is_none() =>
-            {
-                WorkError::Archive { archive: self.archive.to_owned(), entry: header.path.clone(), source }
-            }
-            error => failed("extract to", path)(error),
+        let is_broken = |source: &io::Error| {
+            matches!(source.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput)
+                && source.raw_os_error().is_none()
+        };
+        if matches!(&error, SnapshotError::Io { source, .. } if is_broken(source)) {
+            let source = io::Error::new(io::ErrorKind::InvalidData, error);
+            return WorkError::Archive { archive: self.archive.to_owned(), entry: header.path.clone(), source };
         }
+        failed("extract to", path)(error)
     }
 
     /// The path that a hard link names.

@@ -15,15 +15,16 @@ use super::{ActionStep, resolve_owner};
 use crate::WorkError;
 use crate::content::{exclude_matcher, without_excluded};
 use crate::error::os_error;
+use crate::parents;
 use crate::select::{Match, find};
 use crate::tree::Tree;
 
 /// Copies, or extracts, all sources of one action.
 pub(super) fn copy(at: &ActionStep<'_>, copy: &Copy, tree: &Tree) -> Result<(), WorkError> {
-    if copy.parents {
-        return Err(WorkError::NotSupported("`--parents`".to_owned()));
-    }
     let exclude = exclude_matcher(&copy.exclude)?;
+    if copy.parents {
+        return copy_parents(at, copy, tree, exclude.as_ref());
+    }
     let mut found = Vec::new();
     for source in &copy.sources {
         found.extend(find(tree, &source.path, source.wildcard, true)?);
@@ -32,10 +33,51 @@ pub(super) fn copy(at: &ActionStep<'_>, copy: &Copy, tree: &Tree) -> Result<(), 
     if found.is_empty() {
         return Ok(());
     }
-    let owner = copy.owner.as_ref().map(|owner| resolve_owner(at.writer, Some(owner))).transpose()?;
-    let change = Change { owner, mode: ModeChange::new(copy.chmod.as_ref())? };
+    let change = change(at, copy)?;
     let target = Target::prepare(at, copy, &change)?;
     Copying { at, copy, tree, exclude, change: &change, target, is_top: false, matches: found.len() }.run(found)
+}
+
+fn change(at: &ActionStep<'_>, copy: &Copy) -> Result<Change, WorkError> {
+    let owner = copy.owner.as_ref().map(|owner| resolve_owner(at.writer, Some(owner))).transpose()?;
+    Ok(Change { owner, mode: ModeChange::new(copy.chmod.as_ref())? })
+}
+
+/// Copies sources with their paths. The destination is a directory, whatever it looks like.
+fn copy_parents(at: &ActionStep<'_>, copy: &Copy, tree: &Tree, exclude: Option<&Matcher>) -> Result<(), WorkError> {
+    let mut found = Vec::new();
+    for source in &copy.sources {
+        found.extend(parents::find(tree, &source.path, source.wildcard, exclude)?);
+    }
+    // The destination is made even if a pattern matches nothing in a directory that is there, as BuildKit does.
+    if found.is_empty() {
+        return Ok(());
+    }
+    let change = change(at, copy)?;
+    let mut target = Target::prepare(at, copy, &change)?;
+    match target.kind {
+        Some(EntryKind::Dir) => {}
+        None => target.make(at)?,
+        Some(_) => return Err(WorkError::NonDirectory(target.path)),
+    }
+    let mut plan = Plan::new(tree, &change);
+    let mut is_top = false;
+    for kept in &found {
+        for entry in &kept.entries {
+            let path = &entry.entry.path;
+            let (from, to) = (kept.base.join(path), target.path.join(path));
+            if !(entry.on_the_way && plan.has(&from, &to)) {
+                plan.add(from, to, parents::status(entry, at.time(copy.created)))?;
+            }
+        }
+        if let Some(time) = kept.top {
+            is_top = true;
+            plan.add_top(target.path.clone(), time);
+        }
+    }
+    plan.run(at)?;
+    let made: Vec<PathBuf> = target.made.into_iter().filter(|path| !is_top || *path != target.path).collect();
+    at.settle(&made, copy.created)
 }
 
 /// A file that is named itself is left out by its own name.

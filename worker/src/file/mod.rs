@@ -5,11 +5,13 @@
 mod archive;
 mod chmod;
 mod copy;
+mod link;
 mod make;
 mod owner;
 mod parallel;
 mod plan;
 
+pub(crate) use link::link;
 pub(crate) use owner::resolve_owner;
 
 use rbuild_graph::{ActionInput, FileAction, FileActionKind, FileOp, InputIndex, OutputIndex, Timestamp};

@@ -74,6 +74,11 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
+    /// Whether this very source goes there already.
+    pub(super) fn has(&self, source: &Path, target: &Path) -> bool {
+        self.by_target.get(target.as_os_str()).is_some_and(|index| self.items[*index].source == source)
+    }
+
     /// Says that the content of a directory goes to `target`, which exists: it gets the directory's time and nothing else (spec G-42).
     pub(super) fn add_top(&mut self, target: PathBuf, time: (i64, u32)) {
         self.tops.push((target, time));
@@ -175,19 +180,12 @@ impl<'a> Plan<'a> {
                 let copied = at.writer.copy_file(&item.target, file.as_fd(), before.size, &attrs);
                 copied.map_err(|error| short(error, changed, &item.target))?;
                 let after = Stat::of(file.as_fd()).map_err(read_error(&item.source))?;
-                if Identity::of(&after) != Identity::of(&before) && self.is_other(at, item, file, before.size)? {
+                if Identity::of(&after) != Identity::of(&before) {
                     return Err(changed());
                 }
             }
         }
         Ok(())
-    }
-
-    /// Whether what was copied differs from the file as it is now: its status alone may have changed.
-    fn is_other(&self, at: &ActionStep<'_>, item: &Item, file: &std::fs::File, size: u64) -> Result<bool, WorkError> {
-        let copied = at.writer.read(&item.target, size).map_err(failed("read", &item.target))?.unwrap_or_default();
-        let now = crate::content::body_of_file(file, &Vec::new()).map_err(read_error(&item.source))?;
-        Ok(body_of_content(blake3::hash(&copied).as_bytes(), &Vec::new()) != now)
     }
 
     fn attrs(&self, stat: &Stat, xattrs: Xattrs) -> Attrs {
@@ -213,11 +211,7 @@ impl Read for HashingReader<'_> {
 
 /// A file that became shorter while it was copied has changed.
 fn short(error: SnapshotError, changed: impl Fn() -> WorkError, target: &Path) -> WorkError {
-    match error {
-        SnapshotError::Short { .. } => changed(),
-        #[allow(clippy::wildcard_enum_match_arm, reason = "all other failures are told as they are")]
-        error => refused("copy to", target)(error),
-    }
+    if matches!(error, SnapshotError::Short { .. }) { changed() } else { refused("copy to", target)(error) }
 }
 
 /// The rules of replacing (spec G-40), for what stands in the way on disk.

@@ -33,8 +33,11 @@ const PROGRESS: i64 = 100_000_000;
 /// Downloads of this build, each made once, by URL and checksum.
 #[derive(Default)]
 pub(crate) struct Downloads {
-    flights: Mutex<HashMap<(String, Option<Digest>), Arc<OnceCell<Note>>>>,
+    flights: Mutex<HashMap<(String, Option<Digest>), Flight>>,
 }
+
+/// One download, made by the first who asks.
+type Flight = Arc<OnceCell<Note>>;
 
 /// What is known of a URL's content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -166,10 +169,11 @@ async fn receive(
     chunks.send(Piece::End).await.ok();
     drop(chunks);
     let written = writing.await.unwrap_or_else(|error| Err(WorkError::Internal(error.to_string())));
-    let BlobStat { digest, size } = written.map_err(|error| match error {
-        WorkError::Store { source: StoreError::DigestMismatch { expected, actual }, .. } => mismatch(source, expected, actual),
-        #[allow(clippy::wildcard_enum_match_arm, reason = "all other failures are told as they are")]
-        error => error,
+    let BlobStat { digest, size } = written.map_err(|error| {
+        if let WorkError::Store { source: StoreError::DigestMismatch { expected, actual }, .. } = error {
+            return mismatch(source, expected, actual);
+        }
+        error
     })?;
     step.events.send(progress(size, true));
     let Validators { etag, last_modified } = fetched.validators;
@@ -212,11 +216,10 @@ fn remember(snapshotter: &Snapshotter, url: &str, note: &Note) -> Result<(), Wor
 }
 
 fn failed(source: &HttpSource, error: HttpError) -> WorkError {
-    match error {
-        HttpError::Status { url, code } => WorkError::Status { url, code },
-        #[allow(clippy::wildcard_enum_match_arm, reason = "all other failures are told as they are")]
-        error => WorkError::Fetch { url: shown_url(&source.url), source: error },
+    if let HttpError::Status { url, code } = error {
+        return WorkError::Status { url, code };
     }
+    WorkError::Fetch { url: shown_url(&source.url), source: error }
 }
 
 fn mismatch(source: &HttpSource, expected: Digest, actual: Digest) -> WorkError {

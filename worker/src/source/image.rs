@@ -64,7 +64,7 @@ fn unpack_now(snapshotter: &Snapshotter, image: &ImageHandle, chain: &ChainId) -
     }
     let layers: Vec<(Descriptor, DiffId)> = image.layers.iter().cloned().zip(image.diff_ids.iter().cloned()).collect();
     unpack_layers(snapshotter, &layers, &|layer| open_blob(snapshotter, &image.origin, layer))
-        .map_err(|source| WorkError::Unpack { image: name(), source })
+        .map_err(|source| WorkError::Unpack { image: name(), source: Box::new(source) })
 }
 
 fn open_blob(snapshotter: &Snapshotter, origin: &ImageOrigin, layer: &Descriptor) -> io::Result<Box<dyn Read + Send>> {

@@ -76,9 +76,9 @@ fn changes_become_the_output() {
         assert!(read(&bench, &base, "/etc/passwd").is_some(), "the base is untouched");
         let logged = |wanted: LogStream| -> String {
             let events = bench.events.0.lock().unwrap();
-            let bytes = events.iter().filter_map(|event| match event {
-                Event::Log { stream, bytes, .. } if *stream == wanted => Some(bytes.clone()),
-                _ => None,
+            let bytes = events.iter().filter_map(|event| {
+                let Event::Log { stream, bytes, .. } = event else { return None };
+                (*stream == wanted).then(|| bytes.clone())
             });
             String::from_utf8(bytes.flatten().collect()).unwrap()
         };
@@ -124,10 +124,8 @@ fn failures() {
     );
     check(&ExecOp { args: vec!["nope".to_owned()], ..shell("") }, "could not run \"nope\"");
     check(&ExecOp { user: "nobody".to_owned(), ..shell("") }, "could not run \"/bin/sh -c \"");
-    match run(&bench, &base, &shell("exit 42")).unwrap_err() {
-        WorkError::Process { code, oom, .. } => assert_eq!((code, oom), (Some(42), false)),
-        other => panic!("{other}"),
-    }
+    let error = run(&bench, &base, &shell("exit 42")).unwrap_err();
+    assert!(matches!(&error, WorkError::Process { code: Some(42), oom: false, .. }), "{error}");
 }
 
 #[test]
@@ -176,6 +174,63 @@ fn contexts_are_mounted_as_copies() {
     let outputs = bench.execute(&vertex(Op::Exec(op), 2), vec![base, context()]).unwrap();
     assert!(read(&bench, &outputs[0], "/out").unwrap().contains("root:x:0:0"));
     assert!(!bench.context().join("new").exists());
+}
+
+#[test]
+fn parts_of_inputs_are_mounted() {
+    for driver in DRIVERS {
+        let bench = Bench::new(driver);
+        let base = busybox(&bench);
+        let data = bench.state("f 600 a/file one\n f 644 a/b/deep two\n l - link a/b\n l - out ../../../../a/file");
+        let part = |input, selector: &str, target: &str| Mount {
+            input: Some(InputIndex(input)),
+            selector: Some(selector.to_owned()),
+            readonly: true,
+            ..mount(target, MountKind::Bind)
+        };
+        let mut op = shell("cat /one /dir/deep /link/deep /out-of-it /in/x > /all; ls /dir > /listed; echo no > /one || true");
+        op.mounts.extend([
+            part(1, "/a/file", "/one"),
+            part(1, "/a/b", "/dir"),
+            part(1, "/link", "/link"),
+            part(1, "/out", "/out-of-it"),
+            part(1, "/a", "/in"),
+            part(1, "/a/file", "/in/b/deep"),
+        ]);
+        op.args[2] = op.args[2].replace("/in/x", "/in/b/deep");
+        let outputs = bench.execute(&vertex(Op::Exec(op), 2), vec![base.clone(), data.clone()]).unwrap();
+        assert_eq!(read(&bench, &outputs[0], "/all").as_deref(), Some("onetwotwooneone"), "{driver:?}");
+        assert_eq!(read(&bench, &outputs[0], "/listed").as_deref(), Some("deep\n"));
+        let left = bench.tree(&outputs[0]);
+        assert!(!left.contains(" one\n") && !left.contains(" in\n"), "{left}");
+        let mut op = shell("cat /passwd > /out; echo more > /rw/new; ls /rw >> /out");
+        op.mounts.push(part(1, "/etc/passwd", "/passwd"));
+        op.mounts.push(Mount { readonly: false, ..part(1, "/etc", "/rw") });
+        let outputs = bench.execute(&vertex(Op::Exec(op), 2), vec![base.clone(), context()]).unwrap();
+        let read = read(&bench, &outputs[0], "/out").unwrap();
+        assert!(read.contains("root:x:0:0") && read.ends_with("new\npasswd\n"), "{read}");
+        assert!(!bench.context().join("etc/new").exists());
+        let mut op = shell("true");
+        op.mounts.push(part(1, "/none", "/x"));
+        let error = bench.execute(&vertex(Op::Exec(op), 2), vec![base, data]).unwrap_err().to_string();
+        assert!(error.ends_with("\"/none\": not found"), "{error}");
+    }
+}
+
+#[test]
+fn a_part_of_a_cache_is_mounted() {
+    let bench = Bench::new(DRIVERS[0]);
+    let base = busybox(&bench);
+    let cache = CacheMount { id: "c".to_owned(), sharing: CacheSharing::Shared, mode: 0o755, uid: 0, gid: 0 };
+    let mut op = shell("mkdir /cache/sub; echo x > /cache/sub/file");
+    op.mounts.push(mount("/cache", MountKind::Cache(cache.clone())));
+    run(&bench, &base, &op).unwrap();
+    let mut op = shell("cat /sub/file > /out");
+    op.mounts.push(Mount { selector: Some("/sub".to_owned()), ..mount("/sub", MountKind::Cache(cache)) });
+    assert_eq!(read(&bench, &run(&bench, &base, &op).unwrap()[0], "/out").as_deref(), Some("x\n"));
+    op.mounts[1].input = Some(InputIndex(0));
+    let error = run(&bench, &base, &op).unwrap_err().to_string();
+    assert_eq!(error, "`from=` of `RUN --mount=type=cache` is not supported yet");
 }
 
 #[test]

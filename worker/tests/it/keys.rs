@@ -1,6 +1,6 @@
 //! What the worker says of a vertex's key.
 
-use rbuild_graph::{ActionInput, DiffOp, FileActionKind, GitSource, ImageSource, LocalSource, MergeOp, Op, SourceOp};
+use rbuild_graph::{ActionInput, DiffOp, FileActionKind, GitSource, ImageSource, LocalSource, Op, SourceOp};
 use rbuild_oci::{DiffId, Digest};
 use rbuild_solver::{CacheMap, Worker};
 use rbuild_worker::{ImageHandle, ImageOrigin, Output, WorkError};
@@ -71,13 +71,9 @@ fn later_work_is_refused_by_name() {
     let git = GitSource { remote: "x".to_owned(), reference: None, subdir: None, keep_git_dir: false, checksum: None };
     for (op, expected) in [
         (Op::Source(SourceOp::Git(git)), "a git source is not supported yet"),
-        (Op::Merge(MergeOp { inputs: Vec::new() }), "merging file systems is not supported yet"),
         (Op::Diff(DiffOp { lower: None, upper: None }), "the difference of file systems is not supported yet"),
     ] {
         assert_eq!(map(&bench, op.clone()).unwrap_err().to_string(), expected);
         assert_eq!(bench.execute(&vertex(op, 0), Vec::new()).unwrap_err().to_string(), expected);
     }
-    let parents = rbuild_graph::Copy { parents: true, ..copy(&["a"], "/") };
-    let error = bench.copy(&Output::Scratch, &Output::Scratch, &parents).unwrap_err();
-    assert_eq!(error.to_string(), "`--parents` is not supported yet");
 }

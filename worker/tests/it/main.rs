@@ -1,4 +1,5 @@
 //! The worker against real file systems, kernels and servers.
+#![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
 mod support;
 
@@ -10,5 +11,7 @@ mod http;
 mod ignore;
 mod image;
 mod keys;
+mod link;
 mod make;
 mod memo;
+mod parents;

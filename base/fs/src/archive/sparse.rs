@@ -12,6 +12,8 @@ use super::pax::{Pax, digits};
 const MAX_EXPANDED: u64 = 64 << 30;
 /// Most pieces of content in a file.
 const MAX_PIECES: usize = 65_536;
+/// Digits of the largest number of 64 bits.
+const LONGEST_LINE: usize = 20;
 
 const OLD_PAIRS: usize = 386;
 const OLD_MORE: usize = 482;
@@ -164,6 +166,9 @@ fn read_lines(stored: u64, from: &mut impl Read) -> io::Result<(Vec<(u64, u64)>,
         from.read_exact(&mut block)?;
         for byte in block {
             if byte != b'\n' {
+                if line.len() == LONGEST_LINE {
+                    return Err(malformed());
+                }
                 line.push(byte);
                 continue;
             }

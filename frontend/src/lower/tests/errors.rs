@@ -53,7 +53,7 @@ fn refusals() {
         case("FROM busybox\nRUN --security=insecure true\n"),
         case("FROM busybox\nRUN --security=insecure true\n").with(|options| options.allow_insecure = true),
         case("FROM busybox\nRUN --device=gpu --mount=type=ssh true\n"),
-        case("FROM busybox\nCOPY --link a /\nCOPY --parents a /\nADD --keep-git-dir a /\nADD https://x/y.git /\n"),
+        case("FROM busybox\nADD --keep-git-dir a /\nADD https://x/y.git /\n"),
         case("FROM --platform=linux/s390x busybox AS s390x\nRUN true\n"),
     ]));
 }

@@ -286,9 +286,49 @@ fn g30_comments_go_inside_continuations_and_stay_in_heredocs() {
 }
 
 #[test]
-fn g31_a_link_with_a_mode_is_no_link() {
-    assert!(case("FROM scratch\nCOPY --link --chmod=644 a /").lower().is_ok());
-    assert!(case("FROM scratch\nCOPY --link a /").bad().contains("not supported yet"));
+fn g31_a_link_is_a_layer_of_its_own_also_with_a_mode() {
+    let check = |text: &str, linked: bool| {
+        let lowered = case(&format!("FROM busybox\n{text}")).good();
+        let merges = lowered.graph.iter().filter(|(_, vertex, _)| matches!(vertex.op, Op::Merge(_))).count();
+        assert_eq!(merges, usize::from(linked), "{text}");
+        for (_, vertex, _) in lowered.graph.iter() {
+            if let Op::File(file) = &vertex.op {
+                assert_eq!(file.actions[0].base == rbuild_graph::ActionInput::Scratch, linked, "{text}");
+            }
+        }
+    };
+    check("COPY --link a /", true);
+    check("COPY --link --chmod=644 --chown=1:2 a b /", true);
+    check("ADD --link a /", true);
+    check("COPY --link=false a /", false);
+    check("COPY --link --chown=app a /", false);
+    check("COPY --link --chown=1:app a /", false);
+    let lowered = case("FROM scratch\nCOPY --link a /").good();
+    assert!(lowered.graph.iter().all(|(_, vertex, _)| !matches!(vertex.op, Op::Merge(_))));
+}
+
+#[test]
+fn g35_parents_keep_the_pivot() {
+    let lowered = case("FROM scratch\nCOPY --parents ./a/./b **/x /o/").good();
+    let copies: Vec<rbuild_graph::Copy> = lowered
+        .graph
+        .iter()
+        .filter_map(|(_, vertex, _)| if let Op::File(file) = &vertex.op { Some(file) } else { None })
+        .filter_map(|file| if let FileActionKind::Copy(copy) = &file.actions[0].kind { Some(copy.clone()) } else { None })
+        .collect();
+    assert!(copies[0].parents);
+    let sources: Vec<(&str, bool)> = copies[0].sources.iter().map(|source| (source.path.as_str(), source.wildcard)).collect();
+    assert_eq!(sources, [("/a/./b", false), ("/**/x", true)]);
+}
+
+#[test]
+fn g27_steps_of_other_platforms_need_no_processor() {
+    let foreign = |text: &str| case(text).with(|options| options.target_platform = "darwin/ppc64le".parse().unwrap());
+    let lowered =
+        foreign("FROM --platform=$BUILDPLATFORM busybox AS build\nRUN true\nFROM scratch\nCOPY --from=build /x .").good();
+    let platforms: Vec<String> = lowered.graph.iter().map(|(_, vertex, _)| vertex.platform.to_string()).collect();
+    assert_eq!(platforms.iter().filter(|platform| *platform == "darwin/ppc64le").count(), 1, "{platforms:?}");
+    assert!(foreign("FROM scratch\nRUN true").bad().contains("RUN for darwin/ppc64le"));
 }
 
 #[test]

@@ -239,3 +239,15 @@ proptest! {
         let _read = one(&[&extended(b'x', &content), &block(b'0', &[])]);
     }
 }
+
+#[test]
+fn a_sparse_map_without_line_ends_is_not_collected() {
+    let content = vec![b'1'; 1 << 20];
+    let size = format!("{:011o}\0", content.len());
+    let header = pax(&[("GNU.sparse.major", b"1"), ("GNU.sparse.minor", b"0"), ("GNU.sparse.realsize", b"10")]);
+    let tar = [header.clone(), block(b'0', &[(SIZE, size.as_bytes())]), content].concat();
+    let position = std::cell::Cell::new(0);
+    let error = TarReader::new(Counted { from: &tar, position: &position }).next_entry().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidData);
+    assert!(position.get() <= header.len() + 2 * BLOCK, "read up to {}", position.get());
+}
