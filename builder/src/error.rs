@@ -57,7 +57,7 @@ pub enum BuildError {
         span: Range<usize>,
         /// Why.
         #[source]
-        source: ExportError,
+        source: Box<ExportError>,
     },
     /// A context cannot be read.
     #[error("context `{name}` could not be read at `{}`", path.display())]
@@ -118,7 +118,8 @@ impl BuildError {
         match self {
             BuildError::Step { source, .. } => source.hint(),
             BuildError::ImageNotFound { similar, .. } => Some(not_found_hint(similar)),
-            BuildError::Image { source, .. } | BuildError::Export { source, .. } => source.hint(),
+            BuildError::Image { source, .. } => source.hint(),
+            BuildError::Export { source, .. } => source.hint(),
             BuildError::Store { source, .. } => source.hint(),
             BuildError::Records(error) => error.source.downcast_ref().and_then(StoreError::hint),
             BuildError::Dockerfile { .. }

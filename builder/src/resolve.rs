@@ -83,7 +83,9 @@ impl Resolver {
         let image = match stored(&self.snapshotter, &manifest) {
             Ok(image) => image,
             Err(ExportError::MissingBlob(missing)) if missing == manifest => return Err(self.not_found(written, reference, span)),
-            Err(source) => return Err(BuildError::Image { reference: written.to_owned(), span: span.clone(), source }),
+            Err(source) => {
+                return Err(BuildError::Image { reference: written.to_owned(), span: span.clone(), source: Box::new(source) });
+            }
         };
         let StoredImage { manifest, image_config: config, parts, .. } = image;
         let handle = ImageHandle {
@@ -121,8 +123,11 @@ impl Resolver {
             return Err(BuildError::Internal(format!("`{name}` is no OCI layout")));
         };
         let read = read_layout(path, tag.as_deref(), digest.as_ref(), &need.platform);
-        let (manifest, parts, config) =
-            read.map_err(|source| BuildError::Image { reference: name.to_owned(), span: span.clone(), source })?;
+        let (manifest, parts, config) = read.map_err(|source| BuildError::Image {
+            reference: name.to_owned(),
+            span: span.clone(),
+            source: Box::new(source),
+        })?;
         let handle = ImageHandle {
             manifest: manifest.clone(),
             diff_ids: config.rootfs.diff_ids.clone(),

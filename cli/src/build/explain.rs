@@ -16,11 +16,13 @@ use crate::progress::FailedStep;
 pub(super) fn failure(source: &Source, error: BuildError, failed: &[FailedStep]) -> Failure {
     let excerpt = excerpt(source, &error, failed);
     let hint = error.hint();
-    let class = match &error {
-        // Without a registry client, it is the Dockerfile that asks for what there cannot be.
-        BuildError::ImageNotFound { .. } => Class::Dockerfile,
-        BuildError::Export { source, .. } if is_broken_pipe(source) => Class::Pipe,
-        error => class(error.class()),
+    // Without a registry client, it is the Dockerfile that asks for what there cannot be.
+    let not_found = matches!(error, BuildError::ImageNotFound { .. });
+    let unread = matches!(&error, BuildError::Export { source, .. } if is_broken_pipe(source));
+    let class = match (not_found, unread) {
+        (true, _) => Class::Dockerfile,
+        (false, true) => Class::Pipe,
+        (false, false) => class(error.class()),
     };
     let run_code = run_code(&error);
     let mut failure = Failure::new(class, error).excerpt(excerpt).maybe_hint(hint);
