@@ -98,6 +98,20 @@ fn exec_fields() {
 }
 
 #[test]
+fn a_part_is_in_the_key_where_another_mount_takes_the_whole_input() {
+    let mixed = |part: &str| {
+        let mut vertex = vertex(exec());
+        let exec = exec_op(&mut vertex.op);
+        let mut whole = exec.mounts[1].clone();
+        (whole.selector, whole.target) = (None, "/whole".into());
+        exec.mounts[1].selector = Some(part.into());
+        exec.mounts.push(whole);
+        vertex.op_digest()
+    };
+    assert_ne!(mixed("/one"), mixed("/other"));
+}
+
+#[test]
 fn mount_fields() {
     use Changes::{Both, IdentityOnly};
     of_exec("count", |e| drop(e.mounts.pop()), Both);

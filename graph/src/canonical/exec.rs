@@ -35,7 +35,9 @@ pub(super) fn encode(to: &mut Encoder, exec: &ExecOp) {
     to.option(cgroup_parent.as_deref(), Encoder::text);
     to.list(secret_env, encode_secret_env);
     to.list(mounts, encode_mount);
-    if !to.is_key() {
+    if to.is_key() {
+        encode_mixed_selectors(to, mounts);
+    } else {
         to.option(shm_size.as_ref(), |to, size| to.u64(*size));
         to.list(variables, |to, (name, value)| {
             to.text(name);
@@ -76,6 +78,20 @@ fn encode_secret_env(to: &mut Encoder, SecretEnv { id, name, required }: &Secret
     to.text(id);
     to.text(name);
     to.bool(*required);
+}
+
+/// Where one mount takes all of an input and another a part, the link's selector is the whole input and says nothing of the part, which is
+/// therefore in the key. Nothing follows in a key, so that the usual case, none, can be left out.
+fn encode_mixed_selectors(to: &mut Encoder, mounts: &[Mount]) {
+    let whole = |mount: &Mount| mounts.iter().any(|other| other.input == mount.input && other.selector.is_none());
+    let mixed: Vec<&Mount> =
+        mounts.iter().filter(|mount| mount.input.is_some() && mount.selector.is_some() && whole(mount)).collect();
+    if !mixed.is_empty() {
+        to.list(&mixed, |to, mount| {
+            to.text(&mount.target);
+            to.option(mount.selector.as_deref(), Encoder::text);
+        });
+    }
 }
 
 fn encode_mount(to: &mut Encoder, mount: &Mount) {
