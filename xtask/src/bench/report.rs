@@ -40,7 +40,7 @@ fn megabytes(bytes: u64) -> String {
 /// The whole document.
 pub(crate) fn markdown(rows: &[Row], repeats: usize, machine: &str) -> String {
     let mut text = format!(
-        "# Benchmarks\n\nMade by `cargo xtask bench` on {machine}; median of {repeats}, all in one run. Peak memory is the highest sum of \
+        "# Benchmarks\n\nMade by `cargo xtask bench` on {machine}; median of {repeats} (of as many as 40 s allow for a slow peer), all in one run. Peak memory is the highest sum of \
          resident memory over the whole process tree.\n\n\
          | workload | rbuild | buildah | ratio | BuildKit | ratio | rbuild's peak | buildah's peak | target |\n|---|---|---|---|---|---|---|---|---|\n"
     );
