@@ -36,6 +36,10 @@ const PEERS: &[Need] = &[
     need("/usr/bin/xz", "xz-utils"),
     need("/usr/bin/bzip2", "bzip2"),
     need("/sbin/setcap", "libcap2-bin"),
+    need("/usr/bin/openssl", "openssl"),
+    need("/usr/bin/pgrep", "procps"),
+    need("/usr/bin/script", "bsdutils"),
+    need("/usr/bin/unshare", "util-linux"),
 ];
 
 /// What the demo needs.
