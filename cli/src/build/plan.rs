@@ -218,7 +218,7 @@ fn no_cache(all: bool, stages: &[String]) -> Result<NoCache> {
 /// Steps mostly wait for disks and networks, so there may be more of them than processors.
 fn parallelism(jobs: usize) -> usize {
     match jobs {
-        0 => std::thread::available_parallelism().map_or(4, |count| (count.get() * 2).max(4)),
+        0 => std::thread::available_parallelism().map_or(16, |count| (count.get() * 4).max(16)),
         jobs => jobs,
     }
 }
